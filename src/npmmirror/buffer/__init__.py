@@ -1,0 +1,1 @@
+"""The durable buffer between the follower and the rest."""

@@ -1,0 +1,49 @@
+"""Rows of the registry's changes feed."""
+
+from dataclasses import dataclass
+
+Seq = int | str
+"""A place in the feed. npm's are integers; CouchDB's are opaque strings: a cursor, never a sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of `_changes`: package `id` got the revision `rev` at `seq`.
+
+    `rev` is None where the feed gave none. Ids that start with `_` are design documents, which
+    the follower keeps and the feed stage skips.
+    """
+
+    seq: Seq
+    id: str
+    rev: str | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer of `_changes`. `last_seq` is the next cursor and may exceed the last row's seq."""
+
+    changes: tuple[Change, ...]
+    last_seq: Seq
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The feed's root: where its end is, and how many packages it counts (None: not told)."""
+
+    update_seq: Seq
+    doc_count: int | None
+
+
+def generation(rev: str | None) -> int | None:
+    """The number in front of a revision (`"12-ab34"` is 12); None where there is none."""
+    number, dash, _ = (rev or "").partition("-")
+    return int(number) if dash and number.isascii() and number.isdigit() else None
+
+
+def distance(later: Seq, earlier: Seq) -> int | None:
+    """How many seqs lie between two places; None where either is opaque."""
+    if isinstance(later, int) and isinstance(earlier, int):
+        return later - earlier
+    return None

@@ -1,0 +1,105 @@
+"""How the work on a package ended. Expected failures are values, never exceptions."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """The document is captured (or was already: `changed` is False)."""
+
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Not wanted, by policy or by its nature. `reason` is a stable word such as `too_large`."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Upstream no longer has it: `unpublished`, `security_hold` or `removed`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It did not work. Tried again at `retry_at`; None means never by itself (a dead letter).
+
+    `counts` is False for faults of the host or of our disk, which use up no attempt.
+    """
+
+    reason: str
+    retry_at: datetime | None
+    detail: str = ""
+    counts: bool = True
+
+
+Outcome = Mirrored | Skipped | Gone | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Digests computed over the bytes that arrived, lower-case hex."""
+
+    sha1: str
+    sha512: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTarball:
+    """A tarball whose bytes are checked.
+
+    `staged` is the temp file to move to `path` (relative to `storage.packages_dir`); None where
+    the file already stands there. `unverifiable` where upstream gave no digest at all.
+    """
+
+    version: str
+    path: str
+    size: int
+    digests: Digests
+    integrity: str
+    staged: str | None
+    unverifiable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MissedTarball:
+    """A tarball that is not held, and why (`Skipped` or `Failed`)."""
+
+    version: str
+    outcome: Skipped | Failed
+
+
+TarballOutcome = HeldTarball | MissedTarball
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A row of the work list. `item` is "" for the packument, else a version's tarball.
+
+    `not_before` None marks a dead letter. `rev` and `seq` tell what was announced (packument).
+    `wanted` holds what a person asked for beyond the policy (see `npmmirror.policy.Want`).
+    """
+
+    package: str
+    item: str
+    reason: str
+    not_before: str | None
+    attempts: int = 0
+    rev: str | None = None
+    seq: int | str | None = None
+    since: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a finished job does to the work list: rows put (replacing) and items taken off."""
+
+    put: tuple[WorkItem, ...] = ()
+    done: tuple[str, ...] = field(default=())
