@@ -4,23 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from npmmirror.change import Change, Seq
+from npmmirror.change import Change
 from npmmirror.errors import NpmmirrorError
+from npmmirror.receipt import Position, Receipt
+
+__all__ = ["Buffer", "BufferUnavailableError", "Entry", "Position", "Receipt"]
 
 
 class BufferUnavailableError(NpmmirrorError):
     """The buffer does not answer now (broker away, disk full); the same call may work later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place between two entries. Opaque but to the buffer that made it.
-
-    `buffer` is the identity of that buffer, `value` what it understands (JSON text).
-    """
-
-    buffer: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +26,6 @@ class Entry:
     place: tuple[int, int]
     observed_at: str
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Proof that a feed page lies whole in the buffer, kept in the index with the cursor.
-
-    `before` and `after` are the feed's cursors around the page, `end` is the position behind its
-    last entry; `tail` (JSON text, opaque) lets the buffer recognise the page's last records.
-    """
-
-    before: Seq | None
-    after: Seq
-    end: Position
-    tail: str
 
 
 class Buffer(Protocol):
@@ -78,6 +56,10 @@ class Buffer(Protocol):
 
     def advance(self, position: Position, entries: Sequence[Entry]) -> Position:
         """The position behind these entries, which were read from `position` on, in order."""
+        ...
+
+    def covers(self, position: Position, other: Position) -> bool:
+        """Whether everything before `other` lies before `position` too; False across buffers."""
         ...
 
     async def start(self) -> Position:
