@@ -1,0 +1,424 @@
+"""The scripted registry: packages, revisions and the feed, without any I/O.
+
+Everything is the same for the same seed and the same calls: bytes, revs, seqs and times.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from npmmirror.testing import manifest as manifests, tarball as tarballs
+from npmmirror.testing.feed import Feed
+from npmmirror.testing.revision import Revision
+
+Announce = Literal["now", "late", "never"]
+"""When the row of a change appears: with it, at `reveal`, or only with the next change."""
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version to publish. What is None is invented.
+
+    `manifest` overrides keys of the invented manifest and `dist` those of its `dist`; a value of
+    None takes the key out.
+    """
+
+    version: str
+    files: Mapping[str, bytes] | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    dist: Mapping[str, Any] = field(default_factory=dict)
+    archive: bytes | None = None
+    at: str | None = None
+    publisher: str | None = None
+
+
+@dataclass(slots=True)
+class _Package:
+    """A package's newest revision and the one before, which a lagging cache still serves."""
+
+    current: Revision
+    previous: Revision | None = None
+    generation: int = 0
+    stale_reads: int = 0
+    busted: bool = False
+
+
+class ScriptedRegistry:
+    """A registry in memory.
+
+    Args:
+        seed: of everything that is invented.
+        base: the registry's URL that `dist.tarball` names. It need not be where this one is
+            served: npm's does not name a mirror either.
+        start: the time of the first change; each next one comes about a minute later.
+        clock: gives the time of changes instead.
+        opaque_seqs: seqs are strings as CouchDB's are.
+        without_revs: documents hold no `_rev`, as those of a plain copy of a registry.
+        gaps: the feed's seqs have gaps.
+    """
+
+    def __init__(  # noqa: PLR0913 - independent switches of one fake
+        self,
+        *,
+        seed: int = 0,
+        base: str = "https://registry.example",
+        start: datetime = START,
+        clock: Callable[[], datetime] | None = None,
+        opaque_seqs: bool = False,
+        without_revs: bool = False,
+        gaps: bool = True,
+    ) -> None:
+        self.base = base
+        self.feed = Feed(seed=seed, opaque=opaque_seqs, gaps=gaps)
+        self._seed = seed
+        self._without_revs = without_revs
+        self._clock = clock
+        self._moment = start
+        self._packages: dict[str, _Package] = {}
+        self._files: dict[str, bytes] = {}
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def publish(  # noqa: PLR0913 - the keywords are those of Release
+        self,
+        name: str,
+        version: str,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        dist: Mapping[str, Any] | None = None,
+        archive: bytes | None = None,
+        tag: str | None = "latest",
+        at: str | None = None,
+        publisher: str | None = None,
+        announce: Announce = "now",
+    ) -> str:
+        """Publish a version and let `tag` name it; the rev that the package has now.
+
+        Raises:
+            ValueError: the package had that version before: npm never uses one again.
+        """
+        release = Release(version, files, manifest or {}, dist or {}, archive, at, publisher)
+        return self.publish_all(name, [release], tag=tag, announce=announce)
+
+    def publish_all(
+        self,
+        name: str,
+        releases: Iterable[Release],
+        *,
+        tag: str | None = "latest",
+        announce: Announce = "now",
+        extra: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish versions in one revision; `tag` names the last. `extra` sets top-level keys."""
+        was = self._base(name)
+        versions, times = dict(was.versions), dict(was.times)
+        newest = ""
+        for release in releases:
+            newest = release.version
+            if newest in times:
+                raise ValueError(f"{name}@{newest} was published before")
+            at = release.at or self._now()
+            versions[newest] = self._manifest(name, release)
+            _stamp(times, at, newest)
+        tags = {**was.tags, tag: newest} if tag else was.tags
+        merged = {**was.extra, **(extra or {})}
+        revision = replace(
+            was, state="live", tags=tags, versions=versions, times=times, extra=merged
+        )
+        return self._commit(revision, announce)
+
+    def unpublish_version(self, name: str, version: str, *, announce: Announce = "now") -> str:
+        """Take a version away; its time stays. Tags that named it name the newest one left."""
+        was = self._package(name).current
+        versions = {key: body for key, body in was.versions.items() if key != version}
+        if len(versions) == len(was.versions):
+            raise KeyError(f"{name}@{version}")
+        newest = next(reversed(versions), None)
+        tags = {tag: newest if named == version else named for tag, named in was.tags.items()}
+        kept = {tag: named for tag, named in tags.items() if named is not None}
+        return self._touch(replace(was, versions=versions, tags=kept), announce)
+
+    def unpublish(self, name: str, *, deleted: bool = False, announce: Announce = "now") -> str:
+        """Leave npm's document of an unpublished package. `deleted` marks the feed's row so."""
+        was = self._package(name).current
+        now = self._now()
+        gone = {"time": now, "versions": list(was.versions)}
+        times = {**was.times, "modified": now, "unpublished": gone}
+        revision = Revision(name, "", "unpublished", times=times, with_rev=was.with_rev)
+        return self._commit(revision, announce, deleted=deleted)
+
+    def remove(self, name: str, *, announce: Announce = "now") -> str:
+        """Take the package away wholly: 404, and a deleted row."""
+        revision = Revision(name, "", "removed", with_rev=not self._without_revs)
+        return self._commit(revision, announce, deleted=True)
+
+    def security_hold(self, name: str, *, announce: Announce = "now") -> str:
+        """Put npm's placeholder in the place of every version."""
+        was = self._base(name)
+        version, times = manifests.SECURITY_VERSION, dict(was.times)
+        _stamp(times, self._now(), version)
+        made, archive = manifests.security_placeholder(name, base=self.base)
+        self._files[tarballs.path_of(name, version)] = archive
+        return self._commit(
+            replace(
+                was,
+                state="security_hold",
+                tags={"latest": version},
+                versions={version: orjson.dumps(made)},
+                times=times,
+                maintainers=(manifests.person("npm"),),
+                extra={"description": "security holding package"},
+            ),
+            announce,
+        )
+
+    def deprecate(
+        self, name: str, version: str, message: str | None, *, announce: Announce = "now"
+    ) -> str:
+        """Set a version's `deprecated`, or take it out (None)."""
+        return self.amend(name, version, {"deprecated": message}, announce=announce)
+
+    def amend(
+        self, name: str, version: str, keys: Mapping[str, Any], *, announce: Announce = "now"
+    ) -> str:
+        """Change keys of a version that is published already; None takes a key out."""
+        was = self._package(name).current
+        amended = orjson.dumps(_merged(orjson.loads(was.versions[version]), keys))
+        return self._touch(replace(was, versions={**was.versions, version: amended}), announce)
+
+    def tag(self, name: str, tag: str, version: str, *, announce: Announce = "now") -> str:
+        """Let a dist-tag name a version, which need not be there."""
+        was = self._package(name).current
+        return self._touch(replace(was, tags={**was.tags, tag: version}), announce)
+
+    def untag(self, name: str, tag: str, *, announce: Announce = "now") -> str:
+        """Take a dist-tag away."""
+        was = self._package(name).current
+        left = {key: version for key, version in was.tags.items() if key != tag}
+        return self._touch(replace(was, tags=left), announce)
+
+    def add_maintainer(self, name: str, person: str, *, announce: Announce = "now") -> str:
+        """Add an account to the package's maintainers."""
+        was = self._package(name).current
+        people = (*was.maintainers, manifests.person(person))
+        return self._touch(replace(was, maintainers=people), announce)
+
+    def remove_maintainer(self, name: str, person: str, *, announce: Announce = "now") -> str:
+        """Take an account from the package's maintainers."""
+        was = self._package(name).current
+        people = tuple(one for one in was.maintainers if one["name"] != person)
+        return self._touch(replace(was, maintainers=people), announce)
+
+    def put_document(  # noqa: PLR0913 - what a raw document cannot say of itself
+        self,
+        name: str,
+        raw: bytes,
+        *,
+        tarballs_of: Mapping[str, bytes] | None = None,
+        urls: Mapping[str, bytes] | None = None,
+        rev: str | None = None,
+        announce: Announce = "now",
+    ) -> str:
+        """Serve any bytes as the document.
+
+        `tarballs_of` maps versions to the bytes under npm's own path, `urls` maps whole tarball
+        URLs (or paths) to bytes. `rev` is what the feed announces; None: the next one.
+        """
+        for version, body in (tarballs_of or {}).items():
+            self._files[tarballs.path_of(name, version)] = body
+        for url, body in (urls or {}).items():
+            self._files[unquote(urlsplit(url).path)] = body
+        revision = Revision(name, rev or "", "raw", document=raw)
+        return self._commit(revision, announce)
+
+    def serve_stale(self, name: str, reads: int, *, busted: bool = False) -> None:
+        """Let the next `reads` answers be the revision before, as a cache that lags gives it.
+
+        `busted`: a query parameter gets the newest one all the same.
+        """
+        package = self._package(name)
+        package.stale_reads, package.busted = reads, busted
+
+    def replace_tarball(self, name: str, version: str, body: bytes) -> None:
+        """Serve other bytes than those that the manifest tells of."""
+        self._files[tarballs.path_of(name, version)] = body
+
+    # -- the feed's moods ---------------------------------------------------------------------
+
+    def hide(self, name: str) -> None:
+        """Take a package's row out of the feed until `reveal`."""
+        self.feed.hide(name)
+
+    def reveal(self, name: str) -> None:
+        """Insert a hidden row, late, where its seq belongs."""
+        self.feed.reveal(name)
+
+    def design_document(self, name: str = "_design/app") -> None:
+        """Give the feed a row that is no package."""
+        self.feed.announce(name, self._rev(name, 1))
+
+    def reset_head(self, head: int) -> None:
+        """Let the feed start anew with an end at `head`."""
+        self.feed.reset_head(head)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def read(self, name: str, *, query: bool = False) -> Revision | None:
+        """The revision that a request gets now, which counts as one of the stale reads."""
+        package = self._packages.get(name)
+        if package is None:
+            return None
+        if package.stale_reads and not (query and package.busted):
+            package.stale_reads -= 1
+            return package.previous
+        return package.current
+
+    def revision(self, name: str) -> Revision:
+        """The newest revision of a package."""
+        return self._package(name).current
+
+    def document(self, name: str) -> bytes:
+        """The newest document of a package, raw."""
+        full = self.revision(name).full
+        if full is None:
+            raise KeyError(name)
+        return full.raw
+
+    def tarball(self, name: str, version: str) -> bytes:
+        """The bytes of a version's tarball."""
+        return self._files[tarballs.path_of(name, version)]
+
+    def file(self, path: str) -> bytes | None:
+        """The bytes served under a path, percent-decoded."""
+        return self._files.get(path)
+
+    def names(self) -> list[str]:
+        """All packages that have a document, by code points."""
+        return sorted(name for name, one in self._packages.items() if one.current.full)
+
+    def revs(self) -> dict[str, str]:
+        """The newest rev of each package that has a document, as `_all_docs` tells them."""
+        return {name: self._packages[name].current.rev for name in self.names()}
+
+    def changes(
+        self, since: int = 0, limit: int = 1_000, *, descending: bool = False
+    ) -> dict[str, Any]:
+        """An answer of `_changes`. `since` is the number of a seq."""
+        return self.feed.changes(since, limit, descending=descending)
+
+    def state(self) -> dict[str, Any]:
+        """The truth, to compare a mirror with: for each package ever there, what it is now."""
+        return {name: self._told(name, one.current) for name, one in self._packages.items()}
+
+    # -- within -------------------------------------------------------------------------------
+
+    def _told(self, name: str, revision: Revision) -> dict[str, Any]:
+        row = self.feed.row(name)
+        return {
+            "state": revision.state,
+            "rev": revision.rev,
+            "seq": self.feed.served(row.seq) if row else None,
+            "sha256": hashlib.sha256(revision.full.raw).hexdigest() if revision.full else None,
+            "dist_tags": dict(revision.tags),
+            "versions": {version: self._sha512(name, version) for version in revision.versions},
+        }
+
+    def _sha512(self, name: str, version: str) -> str | None:
+        body = self._files.get(tarballs.path_of(name, version))
+        return None if body is None else hashlib.sha512(body).hexdigest()
+
+    def _manifest(self, name: str, release: Release) -> bytes:
+        version = release.version
+        files = release.files or {
+            "package.json": manifests.package_json(name, version),
+            "index.js": f"module.exports = {version!r};\n".encode(),
+        }
+        archive = tarballs.pack(files) if release.archive is None else release.archive
+        dist = manifests.dist_of(name, version, archive=archive, files=files, base=self.base)
+        publisher = release.publisher or _owner(name)
+        made = manifests.make(name, version, publisher=publisher, dist=_merged(dist, release.dist))
+        self._files[tarballs.path_of(name, version)] = archive
+        return orjson.dumps(_merged(made, release.manifest))
+
+    def _base(self, name: str) -> Revision:
+        """What the next live revision builds on: also after the package had gone."""
+        package = self._packages.get(name)
+        if package and package.current.state in {"live", "security_hold"}:
+            return package.current
+        times = dict(package.current.times) if package else {}
+        times.pop("unpublished", None)
+        owner = manifests.person(_owner(name))
+        extra = {"description": f"The package {name}", "license": "MIT", "readme": f"# {name}\n"}
+        with_rev = not self._without_revs
+        return Revision(name, "", times=times, maintainers=(owner,), extra=extra, with_rev=with_rev)
+
+    def _touch(self, revision: Revision, announce: Announce) -> str:
+        times = {**revision.times, "modified": self._now()}
+        return self._commit(replace(revision, times=times), announce)
+
+    def _commit(self, revision: Revision, announce: Announce, *, deleted: bool = False) -> str:
+        name = revision.name
+        package = self._packages.get(name)
+        generation = package.generation + 1 if package else 1
+        rev = (
+            revision.rev
+            if revision.state == "raw" and revision.rev
+            else self._rev(name, generation)
+        )
+        current = replace(revision, rev=rev)
+        if package is None:
+            self._packages[name] = _Package(current, generation=generation)
+        else:
+            package.previous, package.current = package.current, current
+            package.generation = generation
+        self._announce(name, rev, announce, deleted=deleted)
+        return rev
+
+    def _announce(self, name: str, rev: str, announce: Announce, *, deleted: bool) -> None:
+        match announce:
+            case "now":
+                self.feed.announce(name, rev, deleted=deleted)
+            case "late":
+                self.feed.withhold(name, rev, deleted=deleted)
+            case "never":
+                self.feed.lose()
+
+    def _rev(self, name: str, generation: int) -> str:
+        text = f"{self._seed}\0{name}\0{generation}".encode("utf-8", "surrogatepass")
+        return f"{generation}-{hashlib.sha256(text).hexdigest()[:32]}"
+
+    def _package(self, name: str) -> _Package:
+        return self._packages[name]
+
+    def _now(self) -> str:
+        if self._clock is not None:
+            return stamp(self._clock())
+        self._moment += timedelta(seconds=61, milliseconds=7)
+        return stamp(self._moment)
+
+
+def _owner(name: str) -> str:
+    return f"author-of-{name.strip('@').replace('/', '-')}"
+
+
+def stamp(moment: datetime) -> str:
+    """A time as npm writes it: `2026-01-01T00:01:01.007Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _stamp(times: dict[str, Any], at: str, version: str) -> None:
+    times.setdefault("created", at)
+    times["modified"] = times[version] = at
+
+
+def _merged(was: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**was, **keys}
+    return {key: value for key, value in merged.items() if value is not None or key not in keys}
