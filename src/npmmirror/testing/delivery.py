@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import zlib
+from functools import cache
 
 from aiohttp import web
 
@@ -49,11 +50,23 @@ async def _drip(response: web.StreamResponse, body: bytes, rate: float) -> None:
 
 async def _endless(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
     """Write zeros in gzip until the client goes away (which cancels or breaks the write)."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head, piece = _endless_gzip()
     await response.prepare(request)
-    zeros = bytes(1 << 20)
+    await response.write(head)
     while True:
-        await response.write(packer.compress(zeros) + packer.flush(zlib.Z_SYNC_FLUSH))
+        await response.write(piece)
+
+
+@cache
+def _endless_gzip() -> tuple[bytes, bytes]:
+    """The head of a gzip stream, and a piece (64 MiB of zeros) to write again and again.
+
+    A full flush forgets what was before it, so that the piece is right wherever it stands.
+    """
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head = packer.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head, mebibyte * 64
 
 
 def _cut(
