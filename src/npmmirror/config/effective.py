@@ -1,0 +1,75 @@
+"""The effective configuration: defaults, the file over them, the environment over both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from npmmirror.config.keys import keys
+from npmmirror.config.problems import ConfigurationError, Given, invalid
+from npmmirror.config.sections import Config
+from npmmirror.config.sources import ConfigFile, from_environment, from_file
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A configuration, and where each key's value is from.
+
+    `origins` has every key's dotted path: `default`, a file and line, or a variable's name.
+    """
+
+    config: Config
+    origins: dict[str, str]
+
+
+def effective(
+    file: ConfigFile | None, environment: Mapping[str, str], directory: Path
+) -> Effective:
+    """Put the configuration together. All its paths are made absolute.
+
+    `directory` is the current one: where relative paths of variables start, and those of the
+    defaults where there is no file.
+
+    Raises:
+        ConfigurationError: with everything that is wrong.
+    """
+    sources = [from_file(file)] if file else []
+    sources.append(from_environment(environment, directory))
+    problems = [problem for source in sources for problem in source.problems]
+    given = {path: value for source in sources for path, value in source.values.items()}
+    try:
+        config = Config.model_validate(_nested(given))
+    except ValidationError as error:
+        wrong = [_problem(details, given) for details in error.errors(include_url=False)]
+        raise ConfigurationError([*problems, *dict.fromkeys(wrong)]) from error
+    if problems:
+        raise ConfigurationError(problems)
+    storage = config.storage.under(file.directory if file else directory)
+    origins = {path: given[path].origin if path in given else "default" for path in keys()}
+    return Effective(config.model_copy(update={"storage": storage}), origins)
+
+
+def _nested(given: Mapping[str, Given]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for path, value in given.items():
+        *parents, name = path.split(".")
+        table = document
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[name] = value.value
+    return document
+
+
+def _problem(details: ErrorDetails, given: Mapping[str, Given]) -> str:
+    """The sentence for one of pydantic's errors, told at the key that it is about."""
+    location = [str(part) for part in details["loc"]]
+    prefixes = [".".join(location[:length]) for length in range(len(location), 0, -1)]
+    if details["type"] == "contradiction":
+        paths = [f"{prefixes[0]}.{key}" for key in details["ctx"]["keys"]]
+        path = next((path for path in paths if path in given), paths[0])
+    else:
+        path = next(path for path in prefixes if path in keys())
+    return invalid(given[path], path, details)
