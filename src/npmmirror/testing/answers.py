@@ -1,6 +1,5 @@
 """The registry's answers over HTTP, from bytes that are rendered once."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -31,8 +30,8 @@ def answer(registry: ScriptedRegistry, asked: Asked, encodings: Iterable[str]) -
         return _feed(registry, asked)
     if asked.scope == "packument":
         return _packument(registry, asked, encodings)
-    if asked.file is not None and (body := registry.file(asked.file)) is not None:
-        return _tarball(body, asked)
+    if asked.file is not None and (file := registry.file(asked.file, asked.host)) is not None:
+        return _tarball(file, asked)
     return _other(registry, asked)
 
 
@@ -80,11 +79,12 @@ def _chosen(accept: str, encodings: Iterable[str]) -> str:
     return next((encoding for encoding in encodings if encoding in wanted), "identity")
 
 
-def _tarball(body: bytes, asked: Asked) -> Answer:
+def _tarball(file: Body, asked: Asked) -> Answer:
+    body = file.raw
     headers = {
         "Content-Type": "application/octet-stream",
         "Cache-Control": "public, immutable, max-age=31557600",
-        "ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
+        "ETag": file.etag,
         "Last-Modified": _MODIFIED,
         "Accept-Ranges": "bytes",
     }

@@ -46,8 +46,8 @@ def _feed_scope(rest: str) -> str:
 
 
 def _registry_scope(bare: str) -> tuple[str, str | None, str | None, str | None]:
-    before, dash, _ = bare.partition("/-/")
-    if dash and before and bare.endswith(".tgz"):
+    before, dash, _ = bare.rpartition("/-/")
+    if dash and before and not bare.startswith("/-/npm/"):
         return "tarball", unquote(before[1:]), unquote(bare), None
     if bare.startswith("/-/") or bare == "/":
         return "other", None, None, None

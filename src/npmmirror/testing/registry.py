@@ -4,6 +4,7 @@ Everything is the same for the same seed and the same calls: bytes, revs, seqs a
 """
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import orjson
 
 from npmmirror.testing import manifest as manifests, tarball as tarballs
 from npmmirror.testing.feed import Feed
-from npmmirror.testing.revision import Revision
+from npmmirror.testing.revision import Body, Revision
 
 Announce = Literal["now", "late", "never"]
 """When the row of a change appears: with it, at `reveal`, or only with the next change."""
@@ -82,7 +83,7 @@ class ScriptedRegistry:
         self._clock = clock
         self._moment = start
         self._packages: dict[str, _Package] = {}
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, Body] = {}
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class ScriptedRegistry:
         version, times = manifests.SECURITY_VERSION, dict(was.times)
         _stamp(times, self._now(), version)
         made, archive = manifests.security_placeholder(name, base=self.base)
-        self._files[tarballs.path_of(name, version)] = archive
+        self._files[tarballs.path_of(name, version)] = Body(archive)
         return self._commit(
             replace(
                 was,
@@ -230,12 +231,13 @@ class ScriptedRegistry:
         """Serve any bytes as the document.
 
         `tarballs_of` maps versions to the bytes under npm's own path, `urls` maps whole tarball
-        URLs (or paths) to bytes. `rev` is what the feed announces; None: the next one.
+        URLs to bytes; those of another host than `base` are served under that host alone. `rev`
+        is what the feed announces; None: the next one.
         """
         for version, body in (tarballs_of or {}).items():
-            self._files[tarballs.path_of(name, version)] = body
+            self._files[tarballs.path_of(name, version)] = Body(body)
         for url, body in (urls or {}).items():
-            self._files[unquote(urlsplit(url).path)] = body
+            self._files[self._place(url)] = Body(body)
         revision = Revision(name, rev or "", "raw", document=raw)
         return self._commit(revision, announce)
 
@@ -249,7 +251,7 @@ class ScriptedRegistry:
 
     def replace_tarball(self, name: str, version: str, body: bytes) -> None:
         """Serve other bytes than those that the manifest tells of."""
-        self._files[tarballs.path_of(name, version)] = body
+        self._files[tarballs.path_of(name, version)] = Body(body)
 
     # -- the feed's moods ---------------------------------------------------------------------
 
@@ -294,11 +296,11 @@ class ScriptedRegistry:
 
     def tarball(self, name: str, version: str) -> bytes:
         """The bytes of a version's tarball."""
-        return self._files[tarballs.path_of(name, version)]
+        return self._files[tarballs.path_of(name, version)].raw
 
-    def file(self, path: str) -> bytes | None:
-        """The bytes served under a path, percent-decoded."""
-        return self._files.get(path)
+    def file(self, path: str, host: str = "") -> Body | None:
+        """The bytes served under a path (percent-decoded) to those who ask this host for it."""
+        return self._files.get(host + path, self._files.get(path))
 
     def names(self) -> list[str]:
         """All packages that have a document, by code points."""
@@ -333,7 +335,12 @@ class ScriptedRegistry:
 
     def _sha512(self, name: str, version: str) -> str | None:
         body = self._files.get(tarballs.path_of(name, version))
-        return None if body is None else hashlib.sha512(body).hexdigest()
+        return None if body is None else hashlib.sha512(body.raw).hexdigest()
+
+    def _place(self, url: str) -> str:
+        parts = urlsplit(url)
+        host = "" if parts.netloc == urlsplit(self.base).netloc else parts.netloc
+        return host + posixpath.normpath(unquote(parts.path))
 
     def _manifest(self, name: str, release: Release) -> bytes:
         version = release.version
@@ -345,7 +352,7 @@ class ScriptedRegistry:
         dist = manifests.dist_of(name, version, archive=archive, files=files, base=self.base)
         publisher = release.publisher or _owner(name)
         made = manifests.make(name, version, publisher=publisher, dist=_merged(dist, release.dist))
-        self._files[tarballs.path_of(name, version)] = archive
+        self._files[tarballs.path_of(name, version)] = Body(archive)
         return orjson.dumps(_merged(made, release.manifest))
 
     def _base(self, name: str) -> Revision:
