@@ -1,0 +1,87 @@
+"""What can go wrong with upstream, told apart by what the caller does next."""
+
+import errno
+import ssl
+
+import aiohttp
+from yarl import URL
+
+FOREIGN = (aiohttp.ClientError, TimeoutError, OSError)
+"""What aiohttp raises for faults of the network; nothing else is translated."""
+
+
+class UpstreamError(Exception):
+    """A request that gave no usable answer.
+
+    `reason` is a stable word such as `http_503`, `detail` one line for a person.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class HostFault(UpstreamError):  # noqa: N818 - named for what the caller does: pause this host
+    """The host cannot be used now: pause fetching as a whole, no package is to blame.
+
+    `retry_after` are the seconds that the host asked for (or that its throttle still holds).
+    Reasons: `dns`, `refused`, `unreachable`, `connect_timeout`, `tls`, `proxy`, `http_429`,
+    `http_503`, `throttled`.
+    """
+
+    def __init__(self, reason: str, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(reason, detail)
+        self.retry_after = retry_after
+
+
+class ServerFault(UpstreamError):  # noqa: N818 - see HostFault: the host's fault or the package's
+    """It failed, and may work later; whether the host or the package is to blame is open.
+
+    Reasons: `http_500` and its like, `http_408`, `http_425`, `timeout`, `truncated`, `reset`,
+    `bad_http`.
+    """
+
+
+class BadAnswer(UpstreamError):  # noqa: N818 - see HostFault: this answer will not do
+    """The host answered, and the answer is no good: the package's own fault.
+
+    Reasons: `too_large`, `html`, `not_json`, `empty`, `wrong_encoding`, `redirect_refused`,
+    `host_refused`, `bad_name`, `bad_url`, `bad_feed`, `bad_row`, `http_403` and its like.
+    """
+
+
+def shown(url: URL) -> str:
+    """A URL as it may be told: without credentials."""
+    return str(url.with_user(None)) if url.raw_user is not None else str(url)
+
+
+def translated(error: Exception, url: URL) -> UpstreamError:
+    """One of our errors for one of `FOREIGN`."""
+    detail = f"{shown(url)}: {str(error) or type(error).__name__}"
+    for kinds, reason in _HOST_FAULTS:
+        if isinstance(error, kinds):
+            return HostFault(reason, detail)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        refused = error.errno == errno.ECONNREFUSED
+        return HostFault("refused" if refused else "unreachable", detail)
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return BadAnswer("bad_url", detail)
+    for kinds, reason in _SERVER_FAULTS:
+        if isinstance(error, kinds):
+            return ServerFault(reason, detail)
+    return ServerFault("reset", detail)
+
+
+# The first match counts: aiohttp's classes are each other's bases.
+_HOST_FAULTS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "dns"),
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "proxy"),
+    ((aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError), "tls"),
+    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
+)
+_SERVER_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientPayloadError, "truncated"),
+    (TimeoutError, "timeout"),
+    (aiohttp.ClientResponseError, "bad_http"),
+)

@@ -1,0 +1,118 @@
+"""What a changes feed says, read tolerantly: npm's replication service, CouchDB, PouchDB Server."""
+
+import json
+from typing import Any, NamedTuple
+
+import orjson
+
+from npmmirror.change import Change, Head, Page, Seq
+from npmmirror.upstream.errors import BadAnswer
+
+
+class Listed(NamedTuple):
+    """A row of `_all_docs`: a package and its revision, None where the feed tells none."""
+
+    name: str
+    rev: str | None
+
+
+def read_page(raw: bytes) -> Page:
+    """A page of `_changes`.
+
+    Raises:
+        BadAnswer: `html`, `not_json`, `bad_feed`, or `bad_row` for a row without id or seq.
+    """
+    document = _document(raw)
+    rows = _rows(document, "results")
+    return Page(
+        tuple(_change(number, row) for number, row in enumerate(rows)),
+        _seq(document.get("last_seq"), "bad_feed", "last_seq"),
+    )
+
+
+def read_listing(raw: bytes) -> list[Listed]:
+    """A page of `_all_docs`.
+
+    Raises:
+        BadAnswer: as `read_page`.
+    """
+    rows = _rows(_document(raw), "rows")
+    return [_listed(number, row) for number, row in enumerate(rows)]
+
+
+def read_root(raw: bytes) -> Head | None:
+    """The feed's root document; None where it does not tell the feed's end.
+
+    Raises:
+        BadAnswer: `html` or `not_json`, or `bad_feed` for an error object.
+    """
+    document = _document(raw)
+    if document.get("update_seq") is None:
+        return None
+    count = document.get("doc_count")
+    counted = isinstance(count, int) and not isinstance(count, bool)
+    return Head(
+        _seq(document["update_seq"], "bad_feed", "update_seq"),
+        count if counted else None,
+    )
+
+
+def _document(raw: bytes) -> dict[str, Any]:
+    try:
+        document = _parsed(raw)
+    except (ValueError, RecursionError) as error:
+        reason = "html" if raw.lstrip().startswith(b"<") else "not_json"
+        raise BadAnswer(reason, f"the feed says {raw[:80]!r}") from error
+    if not isinstance(document, dict) or "error" in document:
+        raise BadAnswer("bad_feed", f"the feed says {raw[:200]!r}")
+    return document
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # An id may hold a lone surrogate, which only the standard library's parser takes.
+        return json.loads(raw)
+
+
+def _rows(document: dict[str, Any], key: str) -> list[Any]:
+    rows = document.get(key)
+    if not isinstance(rows, list):
+        raise BadAnswer("bad_feed", f"no list of {key}, but {sorted(document)[:10]}")
+    return rows
+
+
+def _change(number: int, row: Any) -> Change:
+    if not isinstance(row, dict):
+        raise BadAnswer("bad_row", f"row {number} is {row!r:.200}")
+    name = row.get("id")
+    if not isinstance(name, str) or not name:
+        raise BadAnswer("bad_row", f"row {number} has no id: {row!r:.200}")
+    seq = row.get("seq")
+    if type(seq) is not int:
+        seq = _seq(seq, "bad_row", f"the seq of {name!r:.200} in row {number}")
+    changes = row.get("changes")
+    rev = _rev(changes[0]) if isinstance(changes, list) and changes else None
+    return Change(seq, name, rev, row.get("deleted") is True)
+
+
+def _listed(number: int, row: Any) -> Listed:
+    name = row.get("id", row.get("key")) if isinstance(row, dict) else None
+    if not isinstance(name, str) or not name:
+        raise BadAnswer("bad_row", f"row {number} has no id: {row!r:.200}")
+    return Listed(name, _rev(row.get("value")))
+
+
+def _rev(holder: Any) -> str | None:
+    rev = holder.get("rev") if isinstance(holder, dict) else None
+    return rev if isinstance(rev, str) else None
+
+
+def _seq(value: Any, reason: str, what: str) -> Seq:
+    if type(value) is int or (isinstance(value, str) and value):
+        return value
+    if isinstance(value, list):
+        # Some CouchDB clusters give [number, opaque]: as text, it is a cursor that they take back.
+        return json.dumps(value, separators=(",", ":"))
+    raise BadAnswer(reason, f"{what} is {value!r:.100}")
