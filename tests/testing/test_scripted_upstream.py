@@ -2,12 +2,16 @@
 
 import hashlib
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 import pytest
+from yarl import URL
 
 from npmmirror.testing import ScriptedUpstream
+from npmmirror.testing.oddities import oddities
+from npmmirror.testing.tarball import file_name
 
 pytestmark = pytest.mark.anyio
 
@@ -15,8 +19,8 @@ ABBREVIATED = "application/vnd.npm.install-v1+json"
 FULL = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-async def get(http: aiohttp.ClientSession, url: str, **options: Any) -> tuple[int, bytes]:
-    async with http.get(url, **options) as answer:
+async def get(http: aiohttp.ClientSession, url: str | URL, **options: Any) -> tuple[int, bytes]:
+    async with http.get(URL(str(url), encoded=True), **options) as answer:
         return answer.status, await answer.read()
 
 
@@ -168,3 +172,58 @@ async def test_all_docs_of_keys(upstream: ScriptedUpstream, http: aiohttp.Client
     first, second = orjson.loads(body)["rows"]
     assert first["value"]["rev"] == upstream.registry.revision("zero").rev
     assert second == {"key": "none", "error": "not_found"}
+
+
+async def test_every_oddity_is_served_byte_for_byte(http: aiohttp.ClientSession) -> None:
+    """Names are percent-encoded in paths; documents and tarballs come as they were put."""
+    async with ScriptedUpstream() as upstream:
+        for oddity in oddities():
+            oddity.put(upstream.registry)
+            name = quote(oddity.name, safe="@")
+            url = URL(f"{upstream.url}/{name}", encoded=True)
+            assert await get(http, url, headers=FULL) == (200, oddity.raw)
+            for version, body in oddity.tarballs.items():
+                file = quote(file_name(oddity.name, version), safe="")
+                path = URL(f"{upstream.url}/{name}/-/{file}", encoded=True)
+                assert await get(http, path) == (200, body)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+async def test_encodings_are_spoken_where_asked_for(
+    http: aiohttp.ClientSession, encoding: str
+) -> None:
+    """The one wanted is used, named, and smaller."""
+    async with ScriptedUpstream(encodings=("zstd", "br", "gzip")) as upstream:
+        upstream.registry.publish("a", "1.0.0", manifest={"description": "x" * 2_000})
+        wanted = {**FULL, "Accept-Encoding": f"{encoding};q=1.0"}
+        async with http.get(f"{upstream.url}/a", headers=wanted) as answer:
+            assert answer.headers["Content-Encoding"] == encoding
+            assert len(await answer.read()) < len(upstream.registry.document("a"))
+
+
+async def test_manifest_of_a_version_or_tag(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """`/<pkg>/<version-or-tag>` is the manifest."""
+    for wanted in ("1.1.0", "latest"):
+        status, body = await get(http, f"{upstream.url}/@scope/thing/{wanted}")
+        assert (status, orjson.loads(body)["_id"]) == (200, "@scope/thing@1.1.0")
+    assert (await get(http, f"{upstream.url}/zero/9.9.9"))[0] == 404
+
+
+async def test_what_is_not_there_is_a_404(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """Unknown packages, removed ones, and files that never were."""
+    upstream.registry.remove("zero")
+    for path in ("none", "zero", "left-pad/-/left-pad-9.9.9.tgz", "-/npm/v1/keys"):
+        assert await get(http, f"{upstream.url}/{path}") == (404, b'{"error":"Not found"}')
+
+
+async def test_requests_are_logged(upstream: ScriptedUpstream, http: aiohttp.ClientSession) -> None:
+    """Method, path and headers of each request, told apart."""
+    await get(http, f"{upstream.url}/@scope%2fthing?x=1", headers={"User-Agent": "me"})
+    (one,) = upstream.requests
+    assert (one.method, one.path, one.scope) == ("GET", "/@scope%2fthing?x=1", "packument")
+    assert (one.name, one.headers["user-agent"]) == ("@scope/thing", "me")
+    assert upstream.count("packument", "@scope/thing") == 1

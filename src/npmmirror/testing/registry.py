@@ -283,6 +283,9 @@ class ScriptedRegistry:
             return package.previous
         return package.current
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._packages
+
     def revision(self, name: str) -> Revision:
         """The newest revision of a package."""
         return self._package(name).current

@@ -1,0 +1,114 @@
+"""`python -m npmmirror.testing`: a scripted upstream as a process of its own.
+
+It prints one line of JSON with its URLs, then answers each line of JSON on standard input (see
+`npmmirror.testing.commands`) with one on standard output. It ends with its standard input, or on
+SIGTERM; where that is no pipe or terminal, on SIGTERM alone.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import stat
+import sys
+from typing import Any
+
+import orjson
+import uvloop
+
+from npmmirror.testing.commands import Commands
+from npmmirror.testing.history import History
+from npmmirror.testing.packages import fill
+from npmmirror.testing.registry import ScriptedRegistry
+from npmmirror.testing.server import ScriptedUpstream
+
+_LONGEST_COMMAND = 64 << 20
+
+
+def main() -> None:
+    """Run until told to stop."""
+    uvloop.run(serve(_arguments()))
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve, take commands, and let steps happen by themselves where asked to."""
+    registry = ScriptedRegistry(
+        seed=options.seed, opaque_seqs=options.opaque_seqs, without_revs=options.without_revs
+    )
+    fill(registry, options.packages, options.seed)
+    history = History(
+        registry, seed=options.seed, packages=options.living, moves=options.moves or None
+    )
+    stop = _stop_on_signals()
+    async with (
+        ScriptedUpstream(registry, port=options.port, seed=options.seed) as upstream,
+        asyncio.TaskGroup() as tasks,
+    ):
+        commands = Commands(upstream, history)
+        _say({"url": upstream.url, "feed": upstream.feed})
+        helpers = [tasks.create_task(_take_commands(commands, stop))]
+        if options.publish_every:
+            helpers.append(tasks.create_task(_go_on(commands, options.publish_every)))
+        await stop.wait()
+        for task in helpers:
+            task.cancel()
+
+
+async def _take_commands(commands: Commands, stop: asyncio.Event) -> None:
+    if not _is_stream(sys.stdin.fileno()):
+        return
+    reader = asyncio.StreamReader(limit=_LONGEST_COMMAND)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        _say(_answered(commands, line))
+    stop.set()
+
+
+def _answered(commands: Commands, line: bytes) -> dict[str, Any]:
+    try:
+        command = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return {"ok": False, "error": str(error)}
+    return commands.carry_out(command)
+
+
+async def _go_on(commands: Commands, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        commands.step()
+
+
+def _is_stream(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _say(said: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(said) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m npmmirror.testing", description=__doc__)
+    add = parser.add_argument
+    add("--packages", type=int, default=0, help="packages of npm's sizes, which stay as they are")
+    add("--living", type=int, default=20, help="small packages, which change in steps")
+    add("--moves", nargs="*", help="what may happen in steps (default: everything)")
+    add("--seed", type=int, default=0)
+    add("--port", type=int, default=0, help="0 takes any that is free")
+    add("--publish-every", type=float, metavar="SECONDS", help="let a step happen again and again")
+    add("--opaque-seqs", action="store_true", help="seqs are strings, as CouchDB's")
+    add("--without-revs", action="store_true", help="documents hold no _rev")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
