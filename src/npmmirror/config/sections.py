@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from npmmirror import __version__
+
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _OWN_FILES = frozenset(
     {"lock", "control.sock", "buffer.db", "research.db", "captures", "staging", "packages"}
@@ -167,10 +169,15 @@ class UpstreamSection(Section):
         600.0, description="How long a whole request may take, its body included, in seconds."
     )
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        5,
+        4,
         description="How often a request is sent in quick succession before it counts as failed "
         "and waits in the work list.",
     )
+
+    @property
+    def user_agent(self) -> str:
+        """What requests say of who asks: the mirror's name and version, and the contact."""
+        return f"npmmirror/{__version__}" + (f" ({self.contact})" if self.contact else "")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

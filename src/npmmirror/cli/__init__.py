@@ -1,0 +1,1 @@
+"""The command line: words into calls. One module a command."""

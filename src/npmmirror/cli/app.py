@@ -1,0 +1,88 @@
+"""The program `npmmirror`: its options, its commands, and how it ends."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npmmirror import __version__
+from npmmirror.cli import config
+from npmmirror.cli.output import complain, paint
+from npmmirror.errors import NpmmirrorError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was said before the command's name; commands find it as `context.obj`."""
+
+    config_file: Path | None
+    verbose: bool
+
+
+app = typer.Typer(
+    name="npmmirror",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(config.group, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"npmmirror {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    *,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The configuration. Else NPMMIRROR_CONFIG, ./mirror.toml, "
+            "/etc/npmmirror/mirror.toml.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log everything, whatever log.level says.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """A faithful, verified mirror of an npm registry, with its whole history."""
+    context.obj = Options(config_file, verbose)
+
+
+def main() -> None:
+    """Run the command that the words of the command line name, and end the process."""
+    try:
+        app(prog_name="npmmirror")
+    except Exception as error:
+        told = plain_error(error)
+        if told is None:
+            raise
+        complain(f"{paint('npmmirror:', 'red', sys.stderr)} {told}")
+        sys.exit(told.exit_status)
+
+
+def plain_error(error: BaseException) -> NpmmirrorError | None:
+    """The error that a person has to read; None where there is a bug to be seen whole.
+
+    Tasks that fail together come as a group: its first error is told if all of them are plain.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        told = [plain_error(inner) for inner in error.exceptions]
+        return told[0] if None not in told else None
+    return error if isinstance(error, NpmmirrorError) else None
