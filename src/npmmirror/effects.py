@@ -104,6 +104,7 @@ class PackageFacts:
     latest_author: str | None
     license: str | None
     version_count: int
+    modifications: int = 0
     problems: tuple[str, ...] = ()
 
 

@@ -1,0 +1,135 @@
+"""What upstream claims of a tarball's bytes, and what the bytes say. Source: W3C SRI, npm's ssri.
+
+Of several hashes those of the strongest algorithm count, any of which may match. MD5 is not
+trusted. An entry that is malformed, or of an algorithm that is not known here, is ignored and told.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from npmmirror.outcome import Digests
+
+_STRENGTH = {"sha1": 1, "sha256": 2, "sha384": 3, "sha512": 4}
+_ENTRY = re.compile(r"([a-z0-9]+)-([^?]+)(?:\?\S*)?")
+_SHASUM = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the bytes must hash to: any of `digests` (lower-case hex) of `algorithm`.
+
+    `claim` is what was read, as upstream spelled it; `ignored` are the entries that do not count.
+    """
+
+    algorithm: str
+    digests: frozenset[str]
+    claim: str
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether bytes are what upstream claims; `detail` has both digests where they are not."""
+
+    matches: bool
+    unverifiable: bool = False
+    detail: str = ""
+
+
+def expected(integrity: str | None, shasum: str | None) -> Expected | None:
+    """Upstream's claim: `dist.integrity`, else `dist.shasum`; None: unverifiable."""
+    by_algorithm, ignored = _parse(integrity or "")
+    if by_algorithm:
+        strongest = max(by_algorithm, key=_STRENGTH.__getitem__)
+        digests = frozenset(by_algorithm[strongest])
+        return Expected(strongest, digests, integrity or "", ignored)
+    digest = (shasum or "").strip().lower()
+    if _SHASUM.fullmatch(digest):
+        return Expected("sha1", frozenset({digest}), shasum or "", ignored)
+    return None
+
+
+def ignored_entries(integrity: str | None) -> tuple[str, ...]:
+    """The entries of an integrity that do not count, whether or not others do."""
+    return _parse(integrity or "")[1]
+
+
+def sri(digest: str, algorithm: str = "sha512") -> str:
+    """A hex digest as npm writes it in `dist.integrity`."""
+    return f"{algorithm}-{base64.b64encode(bytes.fromhex(digest)).decode()}"
+
+
+def _parse(integrity: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    ignored: list[str] = []
+    for entry in integrity.split():
+        match _entry(entry):
+            case None:
+                ignored.append(entry)
+            case algorithm, digest:
+                found.setdefault(algorithm, []).append(digest)
+    return found, tuple(ignored)
+
+
+def _entry(entry: str) -> tuple[str, str] | None:
+    match = _ENTRY.fullmatch(entry)
+    if match is None or match[1] not in _STRENGTH:
+        return None
+    try:
+        digest = base64.b64decode(match[2], validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    # npm compares the base64 text: another spelling of the same bytes never matches there.
+    canonical = base64.b64encode(digest).decode() == match[2]
+    right_size = len(digest) == hashlib.new(match[1], usedforsecurity=False).digest_size
+    return (match[1], digest.hex()) if canonical and right_size else None
+
+
+class Hasher:
+    """Digests of a tarball while it streams by: SHA-1 and SHA-512, and what the claim needs."""
+
+    def __init__(self, claim: Expected | None = None) -> None:
+        self.size = 0
+        self._claim = claim
+        algorithms = {"sha1", "sha512"} | ({claim.algorithm} if claim else set())
+        self._hashes = {
+            name: hashlib.new(name, usedforsecurity=False) for name in sorted(algorithms)
+        }
+
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take in the next bytes."""
+        self.size += memoryview(chunk).nbytes
+        for each in self._hashes.values():
+            each.update(chunk)
+
+    @property
+    def digests(self) -> Digests:
+        """Of everything so far."""
+        return Digests(sha1=self.hex("sha1"), sha512=self.hex("sha512"))
+
+    def hex(self, algorithm: str) -> str:
+        """One digest of everything so far; the algorithm is one of those computed."""
+        return self._hashes[algorithm].hexdigest()
+
+    @property
+    def matches(self) -> bool:
+        """Whether the bytes so far are what was claimed; False where nothing was."""
+        return self._claim is not None and self.hex(self._claim.algorithm) in self._claim.digests
+
+    def verdict(self) -> Verdict:
+        """What to say of the bytes. Without a claim they match, unverifiable."""
+        if self._claim is None:
+            return Verdict(matches=True, unverifiable=True)
+        if self.matches:
+            return Verdict(matches=True)
+        return Verdict(matches=False, detail=" ".join(self._both(self._claim)))
+
+    def _both(self, claim: Expected) -> Iterator[str]:
+        wanted = " or ".join(sri(digest, claim.algorithm) for digest in sorted(claim.digests))
+        yield f"expected {wanted},"
+        yield f"got {sri(self.hex(claim.algorithm), claim.algorithm)}"
+        yield f"({self.size} bytes)"
