@@ -8,7 +8,6 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from npmmirror.outcome import Digests
@@ -30,32 +29,17 @@ class Expected:
     claim: str
     ignored: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether bytes are what upstream claims; `detail` has both digests where they are not."""
-
-    matches: bool
-    unverifiable: bool = False
-    detail: str = ""
-
-
-def expected(integrity: str | None, shasum: str | None) -> Expected | None:
-    """Upstream's claim: `dist.integrity`, else `dist.shasum`; None: unverifiable."""
-    by_algorithm, ignored = _parse(integrity or "")
-    if by_algorithm:
-        strongest = max(by_algorithm, key=_STRENGTH.__getitem__)
-        digests = frozenset(by_algorithm[strongest])
-        return Expected(strongest, digests, integrity or "", ignored)
-    digest = (shasum or "").strip().lower()
-    if _SHASUM.fullmatch(digest):
-        return Expected("sha1", frozenset({digest}), shasum or "", ignored)
-    return None
-
-
-def ignored_entries(integrity: str | None) -> tuple[str, ...]:
-    """The entries of an integrity that do not count, whether or not others do."""
-    return _parse(integrity or "")[1]
+    @classmethod
+    def of(cls, integrity: str | None, shasum: str | None) -> "Expected | None":
+        """Upstream's claim: `dist.integrity`, else `dist.shasum`; None: unverifiable."""
+        by_algorithm, ignored = _parse(integrity or "")
+        if by_algorithm:
+            strongest = max(by_algorithm, key=_STRENGTH.__getitem__)
+            return cls(strongest, frozenset(by_algorithm[strongest]), integrity or "", ignored)
+        digest = (shasum or "").strip().lower()
+        if _SHASUM.fullmatch(digest):
+            return cls("sha1", frozenset({digest}), shasum or "", ignored)
+        return None
 
 
 def sri(digest: str, algorithm: str = "sha512") -> str:
@@ -92,10 +76,10 @@ def _entry(entry: str) -> tuple[str, str] | None:
 class Hasher:
     """Digests of a tarball while it streams by: SHA-1 and SHA-512, and what the claim needs."""
 
-    def __init__(self, claim: Expected | None = None) -> None:
+    def __init__(self, expected: Expected | None = None) -> None:
+        self.expected = expected
         self.size = 0
-        self._claim = claim
-        algorithms = {"sha1", "sha512"} | ({claim.algorithm} if claim else set())
+        algorithms = {"sha1", "sha512"} | ({expected.algorithm} if expected else set())
         self._hashes = {
             name: hashlib.new(name, usedforsecurity=False) for name in sorted(algorithms)
         }
@@ -109,27 +93,23 @@ class Hasher:
     @property
     def digests(self) -> Digests:
         """Of everything so far."""
-        return Digests(sha1=self.hex("sha1"), sha512=self.hex("sha512"))
-
-    def hex(self, algorithm: str) -> str:
-        """One digest of everything so far; the algorithm is one of those computed."""
-        return self._hashes[algorithm].hexdigest()
+        return Digests(sha1=self._hex("sha1"), sha512=self._hex("sha512"))
 
     @property
     def matches(self) -> bool:
-        """Whether the bytes so far are what was claimed; False where nothing was."""
-        return self._claim is not None and self.hex(self._claim.algorithm) in self._claim.digests
+        """Whether the bytes so far contradict no claim: where there is none, they never do."""
+        expected = self.expected
+        return expected is None or self._hex(expected.algorithm) in expected.digests
 
-    def verdict(self) -> Verdict:
-        """What to say of the bytes. Without a claim they match, unverifiable."""
-        if self._claim is None:
-            return Verdict(matches=True, unverifiable=True)
+    def verdict(self) -> str:
+        """What to say of the bytes: where they do not match, the digests claimed and found."""
+        if self.expected is None:
+            return f"unverifiable: no digest is claimed ({self.size} bytes)"
+        found = sri(self._hex(self.expected.algorithm), self.expected.algorithm)
         if self.matches:
-            return Verdict(matches=True)
-        return Verdict(matches=False, detail=" ".join(self._both(self._claim)))
+            return f"verified: {found} ({self.size} bytes)"
+        claimed = sorted(sri(digest, self.expected.algorithm) for digest in self.expected.digests)
+        return f"expected {' or '.join(claimed)}, got {found} ({self.size} bytes)"
 
-    def _both(self, claim: Expected) -> Iterator[str]:
-        wanted = " or ".join(sri(digest, claim.algorithm) for digest in sorted(claim.digests))
-        yield f"expected {wanted},"
-        yield f"got {sri(self.hex(claim.algorithm), claim.algorithm)}"
-        yield f"({self.size} bytes)"
+    def _hex(self, algorithm: str) -> str:
+        return self._hashes[algorithm].hexdigest()
