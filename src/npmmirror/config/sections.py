@@ -19,8 +19,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from npmmirror import __version__
-
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _OWN_FILES = frozenset(
     {"lock", "control.sock", "buffer.db", "research.db", "captures", "staging", "packages"}
@@ -173,11 +171,6 @@ class UpstreamSection(Section):
         description="How often a request is sent in quick succession before it counts as failed "
         "and waits in the work list.",
     )
-
-    @property
-    def user_agent(self) -> str:
-        """What requests say of who asks: the mirror's name and version, and the contact."""
-        return f"npmmirror/{__version__}" + (f" ({self.contact})" if self.contact else "")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
