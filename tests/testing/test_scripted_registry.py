@@ -88,6 +88,14 @@ def test_times_come_from_the_upstream() -> None:
     assert times["modified"] == times["2.0.0"] == "2031-01-01T00:00:00.000Z"
 
 
+def test_time_can_be_set() -> None:
+    """Later changes go on from there."""
+    registry = small()
+    registry.set_time("2040-01-01T00:00:00Z")
+    registry.publish("a", "2.0.0")
+    assert document(registry)["time"]["2.0.0"] == "2040-01-01T00:01:01.007Z"
+
+
 def test_unpublished_has_npms_document() -> None:
     """Neither versions nor tags; the times tell what was there."""
     registry = small()

@@ -20,6 +20,7 @@ CHANGES = (
     "untag",
     "add_maintainer",
     "remove_maintainer",
+    "set_time",
     "serve_stale",
     "hide",
     "reveal",

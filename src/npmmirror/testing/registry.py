@@ -253,6 +253,10 @@ class ScriptedRegistry:
         """Serve other bytes than those that the manifest tells of."""
         self._files[tarballs.path_of(name, version)] = Body(body)
 
+    def set_time(self, moment: str) -> None:
+        """Let the time of the next changes go on from `moment` (ISO, with its zone)."""
+        self._moment = datetime.fromisoformat(moment)
+
     # -- the feed's moods ---------------------------------------------------------------------
 
     def hide(self, name: str) -> None:
@@ -331,6 +335,7 @@ class ScriptedRegistry:
             "state": revision.state,
             "rev": revision.rev,
             "seq": self.feed.served(row.seq) if row else None,
+            "deleted": row.deleted if row else False,
             "sha256": hashlib.sha256(revision.full.raw).hexdigest() if revision.full else None,
             "dist_tags": dict(revision.tags),
             "versions": {version: self._sha512(name, version) for version in revision.versions},
