@@ -22,6 +22,7 @@ def lay(data_dir: Path, *, first_ordinal: int = 1) -> None:
     """A data directory with one package, one version, one revision and one event."""
     schema = resources.files("npmmirror.index").joinpath("schema.sql").read_text("utf-8")
     with closing(sqlite3.connect(data_dir / "index.db")) as index:
+        index.execute("PRAGMA synchronous = OFF")
         index.executescript(schema)
         one = first_ordinal
         index.execute(

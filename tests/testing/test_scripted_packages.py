@@ -1,11 +1,13 @@
 """Made-up packages have npm's sizes; the oddities are odd in what they say."""
 
+import gzip
 import json
+from pathlib import Path
 from statistics import mean
 
 import pytest
 
-from npmmirror.testing import ScriptedRegistry
+from npmmirror.testing import ScriptedRegistry, static
 from npmmirror.testing.oddities import Oddity, oddities, plain
 from npmmirror.testing.packages import catalogue, fill, revisions
 
@@ -35,6 +37,19 @@ def test_revisions_add_one_version_each() -> None:
     counts = [len(json.loads(document)["versions"]) for document in documents]
     assert counts == [300, 301, 302, 303]
     assert len(documents[0]) == pytest.approx(550_000, rel=0.15)
+
+
+def test_registry_written_for_a_static_server(tmp_path: Path) -> None:
+    """Documents, plain and in gzip, and tarballs lie where their paths lead."""
+    registry = ScriptedRegistry()
+    registry.publish("@s/a", "1.0.0")
+    registry.remove("gone")
+    written = static.write(registry, tmp_path)
+    document, body = registry.document("@s/a"), registry.tarball("@s/a", "1.0.0")
+    assert (tmp_path / "@s/a/index.json").read_bytes() == document
+    assert gzip.decompress((tmp_path / "@s/a/index.json.gz").read_bytes()) == document
+    assert (tmp_path / "@s/a/-/a-1.0.0.tgz").read_bytes() == body
+    assert written == len(document) + len(body)
 
 
 @pytest.mark.parametrize("oddity", CORPUS, ids=lambda oddity: oddity.id)

@@ -1,7 +1,7 @@
 """A scripted upstream: a whole npm registry in one process, with faults on command.
 
-Used by the tests, the demo and the benchmarks. It shares nothing with the mirror's own code, so
-that a mistake there is not repeated here.
+Used by the tests, the demo and the benchmarks. It shares no code with the mirror (but the zstd
+module), so that a mistake there is not repeated here.
 """
 
 from npmmirror.testing.registry import ScriptedRegistry

@@ -11,11 +11,13 @@ import os
 import signal
 import stat
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
 import uvloop
 
+from npmmirror.testing import static
 from npmmirror.testing.commands import Commands
 from npmmirror.testing.history import History
 from npmmirror.testing.packages import fill
@@ -36,6 +38,8 @@ async def serve(options: argparse.Namespace) -> None:
         seed=options.seed, opaque_seqs=options.opaque_seqs, without_revs=options.without_revs
     )
     fill(registry, options.packages, options.seed)
+    if options.write:
+        static.write(registry, options.write)
     history = History(
         registry, seed=options.seed, packages=options.living, moves=options.moves or None
     )
@@ -100,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m npmmirror.testing", description=__doc__)
     add = parser.add_argument
     add("--packages", type=int, default=0, help="packages of npm's sizes, which stay as they are")
+    add("--write", type=Path, metavar="DIR", help="write those for a static web server, too")
     add("--living", type=int, default=20, help="small packages, which change in steps")
     add("--moves", nargs="*", help="what may happen in steps (default: everything)")
     add("--seed", type=int, default=0)
