@@ -108,12 +108,18 @@ async def _fill(sink: "_Sink", answer: Answer, threads: WorkerThreads) -> None:
         sink.arrived(len(data))
         lump += data
         if len(lump) >= BATCH:
-            await threads.run(sink.take_all, sink.pieces(bytes(lump)))
+            await _take(sink, bytes(lump), threads)
             lump.clear()
-    pieces = sink.pieces(bytes(lump))
-    if len(lump) > SMALL or not sink.take_some(pieces):
-        await threads.run(sink.take_all, pieces)
+    await _take(sink, bytes(lump), threads)
     await threads.run(sink.finish) if sink.spooled else sink.finish()
+
+
+async def _take(sink: "_Sink", lump: bytes, threads: WorkerThreads) -> None:
+    """Take a lump on the loop where that costs next to nothing, else in a thread."""
+    pieces = sink.pieces(lump)
+    small = len(lump) <= SMALL or sink.only_keeps(len(lump))
+    if not (small and sink.take_some(pieces)):
+        await threads.run(sink.take_all, pieces)
 
 
 class _Sink:
@@ -134,6 +140,11 @@ class _Sink:
     def spooled(self) -> bool:
         """Whether the document goes to the file."""
         return self._file is not None
+
+    def only_keeps(self, length: int) -> bool:
+        """Whether this much more is neither decoded nor written."""
+        spills = self._spool is not None and self._length + length > self._spool.over
+        return self._decoder is None and not spills
 
     def arrived(self, length: int) -> None:
         """Count what came over the wire."""

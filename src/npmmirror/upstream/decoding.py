@@ -79,18 +79,25 @@ class _Brotli:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         decompressor = self._decompressor
-        yield decompressor.process(data, output_buffer_limit=PIECE)
-        while not decompressor.can_accept_more_data():
-            yield decompressor.process(b"", output_buffer_limit=PIECE)
+        more = True
+        while more:
+            piece = decompressor.process(data, output_buffer_limit=PIECE)
+            data = b""
+            # It may be ready for more input and yet hold output back, when a piece was full.
+            more = len(piece) >= PIECE or not decompressor.can_accept_more_data()
+            yield piece
         self.ended = decompressor.is_finished()
 
 
 class Decoder:
     """Undoes one content encoding: `decode` what arrives, in order, then `finish`."""
 
-    def __init__(self, start: Callable[[bytes], Member | None], head_bytes: int) -> None:
+    def __init__(
+        self, start: Callable[[bytes], Member | None], head_bytes: int, *, chained: bool = True
+    ) -> None:
         self._start = start
         self._head_bytes = head_bytes
+        self._chained = chained
         self._head = b""
         self._member: Member | None = None
         self._members = 0
@@ -114,6 +121,7 @@ class Decoder:
             if not self._member.ended:
                 return
             data, self._member = self._member.unused, None
+            self._over = not self._chained
 
     def finish(self) -> None:
         """Say that nothing follows. An empty body is whole, whatever its encoding.
@@ -151,11 +159,11 @@ def decoder(encoding: str) -> Decoder:
         case "gzip" | "x-gzip":
             return Decoder(_gzip, 2)
         case "deflate":
-            return Decoder(_deflate, 2)
+            return Decoder(_deflate, 2, chained=False)
         case "zstd":
             return Decoder(_zstd, 4)
         case "br" if brotli is not None:
-            return Decoder(lambda _: _Brotli(), 1)
+            return Decoder(lambda _: _Brotli(), 1, chained=False)
     raise BadAnswer("wrong_encoding", f"Content-Encoding: {encoding:.100}")
 
 
