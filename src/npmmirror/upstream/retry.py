@@ -10,24 +10,28 @@ import stamina
 from npmmirror.clock import Clock
 from npmmirror.upstream.errors import BadAnswer, HostFault, UpstreamError
 from npmmirror.upstream.limits import Traffic, Waits
+from npmmirror.upstream.throttle import LONGEST_RETRY_AFTER
 
 T = TypeVar("T")
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """The seconds that a `Retry-After` asks for, as a number or as a date; None if neither."""
+    """The seconds that a `Retry-After` asks for, as a number or as a date; None if neither.
+
+    An hour at most: no single answer stops the mirror for longer.
+    """
     if header is None:
         return None
     text = header.strip()
     if text.isascii() and text.isdigit():
-        return float(text[:12])
+        return min(float(text[:12]), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), LONGEST_RETRY_AFTER)
 
 
 class Retrier:
