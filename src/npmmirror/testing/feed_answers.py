@@ -32,7 +32,7 @@ def changes(registry: ScriptedRegistry, query: Mapping[str, str]) -> dict[str, A
 
 def root(registry: ScriptedRegistry) -> dict[str, Any]:
     """Answer the feed's root."""
-    return registry.feed.root(len(registry.names()))
+    return registry.feed.root(registry.count())
 
 
 def all_docs(registry: ScriptedRegistry, query: Mapping[str, str]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Everything is the same for the same seed and the same calls: bytes, revs, seqs a
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -15,29 +15,13 @@ import orjson
 
 from npmmirror.testing import manifest as manifests, tarball as tarballs
 from npmmirror.testing.feed import Feed
+from npmmirror.testing.release import Release, build, merged, owner
 from npmmirror.testing.revision import Body, Revision
 
 Announce = Literal["now", "late", "never"]
 """When the row of a change appears: with it, at `reveal`, or only with the next change."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A version to publish. What is None is invented.
-
-    `manifest` overrides keys of the invented manifest and `dist` those of its `dist`; a value of
-    None takes the key out.
-    """
-
-    version: str
-    files: Mapping[str, bytes] | None = None
-    manifest: Mapping[str, Any] = field(default_factory=dict)
-    dist: Mapping[str, Any] = field(default_factory=dict)
-    archive: bytes | None = None
-    at: str | None = None
-    publisher: str | None = None
 
 
 @dataclass(slots=True)
@@ -85,8 +69,6 @@ class ScriptedRegistry:
         self._packages: dict[str, _Package] = {}
         self._files: dict[str, Body] = {}
 
-    # -- changes -----------------------------------------------------------------------------
-
     def publish(  # noqa: PLR0913 - the keywords are those of Release
         self,
         name: str,
@@ -127,12 +109,13 @@ class ScriptedRegistry:
             if newest in times:
                 raise ValueError(f"{name}@{newest} was published before")
             at = release.at or self._now()
-            versions[newest] = self._manifest(name, release)
+            versions[newest], archive = build(name, release, base=self.base)
+            self._files[tarballs.path_of(name, newest)] = Body(archive)
             _stamp(times, at, newest)
         tags = {**was.tags, tag: newest} if tag else was.tags
-        merged = {**was.extra, **(extra or {})}
+        further = {**was.extra, **(extra or {})}
         revision = replace(
-            was, state="live", tags=tags, versions=versions, times=times, extra=merged
+            was, state="live", tags=tags, versions=versions, times=times, extra=further
         )
         return self._commit(revision, announce)
 
@@ -192,7 +175,7 @@ class ScriptedRegistry:
     ) -> str:
         """Change keys of a version that is published already; None takes a key out."""
         was = self._package(name).current
-        amended = orjson.dumps(_merged(orjson.loads(was.versions[version]), keys))
+        amended = orjson.dumps(merged(orjson.loads(was.versions[version]), keys))
         return self._touch(replace(was, versions={**was.versions, version: amended}), announce)
 
     def tag(self, name: str, tag: str, version: str, *, announce: Announce = "now") -> str:
@@ -257,8 +240,6 @@ class ScriptedRegistry:
         """Let the time of the next changes go on from `moment` (ISO, with its zone)."""
         self._moment = datetime.fromisoformat(moment)
 
-    # -- the feed's moods ---------------------------------------------------------------------
-
     def hide(self, name: str) -> None:
         """Take a package's row out of the feed until `reveal`."""
         self.feed.hide(name)
@@ -274,8 +255,6 @@ class ScriptedRegistry:
     def reset_head(self, head: int) -> None:
         """Let the feed start anew with an end at `head`."""
         self.feed.reset_head(head)
-
-    # -- reading ------------------------------------------------------------------------------
 
     def read(self, name: str, *, query: bool = False) -> Revision | None:
         """The revision that a request gets now, which counts as one of the stale reads."""
@@ -311,7 +290,11 @@ class ScriptedRegistry:
 
     def names(self) -> list[str]:
         """All packages that have a document, by code points."""
-        return sorted(name for name, one in self._packages.items() if one.current.full)
+        return sorted(self._documented())
+
+    def count(self) -> int:
+        """How many packages have a document."""
+        return sum(1 for _ in self._documented())
 
     def revs(self) -> dict[str, str]:
         """The newest rev of each package that has a document, as `_all_docs` tells them."""
@@ -327,7 +310,8 @@ class ScriptedRegistry:
         """The truth, to compare a mirror with: for each package ever there, what it is now."""
         return {name: self._told(name, one.current) for name, one in self._packages.items()}
 
-    # -- within -------------------------------------------------------------------------------
+    def _documented(self) -> Iterator[str]:
+        return (name for name, one in self._packages.items() if one.current.state != "removed")
 
     def _told(self, name: str, revision: Revision) -> dict[str, Any]:
         row = self.feed.row(name)
@@ -350,19 +334,6 @@ class ScriptedRegistry:
         host = "" if parts.netloc == urlsplit(self.base).netloc else parts.netloc
         return host + posixpath.normpath(unquote(parts.path))
 
-    def _manifest(self, name: str, release: Release) -> bytes:
-        version = release.version
-        files = release.files or {
-            "package.json": manifests.package_json(name, version),
-            "index.js": f"module.exports = {version!r};\n".encode(),
-        }
-        archive = tarballs.pack(files) if release.archive is None else release.archive
-        dist = manifests.dist_of(name, version, archive=archive, files=files, base=self.base)
-        publisher = release.publisher or _owner(name)
-        made = manifests.make(name, version, publisher=publisher, dist=_merged(dist, release.dist))
-        self._files[tarballs.path_of(name, version)] = Body(archive)
-        return orjson.dumps(_merged(made, release.manifest))
-
     def _base(self, name: str) -> Revision:
         """What the next live revision builds on: also after the package had gone."""
         package = self._packages.get(name)
@@ -370,10 +341,10 @@ class ScriptedRegistry:
             return package.current
         times = dict(package.current.times) if package else {}
         times.pop("unpublished", None)
-        owner = manifests.person(_owner(name))
+        first = manifests.person(owner(name))
         extra = {"description": f"The package {name}", "license": "MIT", "readme": f"# {name}\n"}
         with_rev = not self._without_revs
-        return Revision(name, "", times=times, maintainers=(owner,), extra=extra, with_rev=with_rev)
+        return Revision(name, "", times=times, maintainers=(first,), extra=extra, with_rev=with_rev)
 
     def _touch(self, revision: Revision, announce: Announce) -> str:
         times = {**revision.times, "modified": self._now()}
@@ -383,19 +354,15 @@ class ScriptedRegistry:
         name = revision.name
         package = self._packages.get(name)
         generation = package.generation + 1 if package else 1
-        rev = (
-            revision.rev
-            if revision.state == "raw" and revision.rev
-            else self._rev(name, generation)
-        )
-        current = replace(revision, rev=rev)
+        given = revision.rev if revision.state == "raw" else ""
+        current = replace(revision, rev=given or self._rev(name, generation))
         if package is None:
             self._packages[name] = _Package(current, generation=generation)
         else:
             package.previous, package.current = package.current, current
             package.generation = generation
-        self._announce(name, rev, announce, deleted=deleted)
-        return rev
+        self._announce(name, current.rev, announce, deleted=deleted)
+        return current.rev
 
     def _announce(self, name: str, rev: str, announce: Announce, *, deleted: bool) -> None:
         match announce:
@@ -420,10 +387,6 @@ class ScriptedRegistry:
         return stamp(self._moment)
 
 
-def _owner(name: str) -> str:
-    return f"author-of-{name.strip('@').replace('/', '-')}"
-
-
 def stamp(moment: datetime) -> str:
     """A time as npm writes it: `2026-01-01T00:01:01.007Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -432,8 +395,3 @@ def stamp(moment: datetime) -> str:
 def _stamp(times: dict[str, Any], at: str, version: str) -> None:
     times.setdefault("created", at)
     times["modified"] = times[version] = at
-
-
-def _merged(was: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**was, **keys}
-    return {key: value for key, value in merged.items() if value is not None or key not in keys}

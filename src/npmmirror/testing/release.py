@@ -1,0 +1,51 @@
+"""A version to publish, and what becomes of it: the manifest's bytes and the tarball's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from npmmirror.testing import manifest as manifests, tarball as tarballs
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version to publish. What is None is invented.
+
+    `manifest` overrides keys of the invented manifest and `dist` those of its `dist`; a value of
+    None takes the key out.
+    """
+
+    version: str
+    files: Mapping[str, bytes] | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    dist: Mapping[str, Any] = field(default_factory=dict)
+    archive: bytes | None = None
+    at: str | None = None
+    publisher: str | None = None
+
+
+def build(name: str, release: Release, *, base: str) -> tuple[bytes, bytes]:
+    """The manifest and the tarball; `base` is the registry that `dist.tarball` names."""
+    version = release.version
+    files = release.files or {
+        "package.json": manifests.package_json(name, version),
+        "index.js": f"module.exports = {version!r};\n".encode(),
+    }
+    archive = tarballs.pack(files) if release.archive is None else release.archive
+    dist = manifests.dist_of(name, version, archive=archive, files=files, base=base)
+    publisher = release.publisher or owner(name)
+    made = manifests.make(name, version, publisher=publisher, dist=merged(dist, release.dist))
+    return orjson.dumps(merged(made, release.manifest)), archive
+
+
+def merged(was: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`was` with the keys set; a value of None takes its key out."""
+    both = {**was, **keys}
+    return {key: value for key, value in both.items() if value is not None or key not in keys}
+
+
+def owner(name: str) -> str:
+    """The account that a package belongs to at first."""
+    return f"author-of-{name.strip('@').replace('/', '-')}"
