@@ -9,7 +9,7 @@ import orjson
 import pytest
 from yarl import URL
 
-from npmmirror.testing import ScriptedUpstream
+from npmmirror.testing import ScriptedRegistry, ScriptedUpstream
 from npmmirror.testing.oddities import oddities
 from npmmirror.testing.tarball import file_name
 
@@ -227,3 +227,55 @@ async def test_requests_are_logged(upstream: ScriptedUpstream, http: aiohttp.Cli
     assert (one.method, one.path, one.scope) == ("GET", "/@scope%2fthing?x=1", "packument")
     assert (one.name, one.headers["user-agent"]) == ("@scope/thing", "me")
     assert upstream.count("packument", "@scope/thing") == 1
+
+
+async def test_descending_feed_tells_the_head(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """`descending=true&limit=1` has the newest row, and its seq as `last_seq`."""
+    _, body = await get(http, f"{upstream.feed}/_changes?descending=true&limit=1")
+    page = orjson.loads(body)
+    assert [row["id"] for row in page["results"]] == ["zero"]
+    assert page["last_seq"] == page["results"][0]["seq"]
+
+
+async def test_feed_of_some_packages(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """`doc_ids` leaves all other rows out."""
+    names = quote('["zero","none"]')
+    _, body = await get(http, f"{upstream.feed}/_changes?doc_ids={names}")
+    assert [row["id"] for row in orjson.loads(body)["results"]] == ["zero"]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["@scope/thing", "left-pad", "zero"]),
+        ("descending=true&limit=2", ["zero", "left-pad"]),
+        ('startkey="b"&endkey="zero"', ["left-pad", "zero"]),
+        ('startkey="b"&endkey="zero"&inclusive_end=false', ["left-pad"]),
+        ('descending=true&startkey="m"&endkey="b"', ["left-pad"]),
+        ('key="left-pad"', ["left-pad"]),
+        ('key="left"', []),
+    ],
+)
+async def test_all_docs_ranges(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession, query: str, names: list[str]
+) -> None:
+    """Ranges are inclusive, go both ways, and their keys are JSON."""
+    _, body = await get(http, f"{upstream.feed}/_all_docs?{quote(query, safe='=&')}")
+    answer = orjson.loads(body)
+    assert [row["id"] for row in answer["rows"]] == names
+    assert answer["total_rows"] == 3
+
+
+async def test_opaque_seqs_over_http(http: aiohttp.ClientSession) -> None:
+    """A CouchDB-like feed takes back what it gave, in the root and in pages."""
+    registry = ScriptedRegistry(opaque_seqs=True)
+    registry.publish("a", "1.0.0")
+    async with ScriptedUpstream(registry) as upstream:
+        head = orjson.loads((await get(http, upstream.feed))[1])["update_seq"]
+        _, body = await get(http, f"{upstream.feed}/_changes?since={head}")
+        assert orjson.loads(body) == {"results": [], "last_seq": head}
+        assert (await get(http, f"{upstream.feed}/_changes?since=5"))[0] == 400
