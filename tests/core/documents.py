@@ -5,9 +5,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import strategies as st
+
 from npmmirror.diff import changed_versions, diff
 from npmmirror.effects import Effects, Event, Known, KnownVersion
 from npmmirror.packument import Packument
+
+TREES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+"""Any JSON, lone surrogates included."""
 
 NAME = "left-pad"
 SINCE = "2024-01-01T00:00:00.000000Z"
@@ -28,7 +41,7 @@ def manifest(version: str, **keys: Any) -> dict[str, Any]:
     }
 
 
-def document(  # noqa: PLR0913: each a part of a document
+def document(  # noqa: PLR0913 - each is a part of a document
     *versions: str | dict[str, Any],
     rev: str | None = "1-a",
     created: str | None = OLD,

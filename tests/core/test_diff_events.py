@@ -3,10 +3,6 @@
 from dataclasses import replace
 
 import pytest
-
-from npmmirror.diff import diff
-from npmmirror.effects import Effects, EventKind, Known, KnownVersion
-from npmmirror.packument import Packument
 from tests.core.documents import (
     NEW,
     NEWER,
@@ -22,6 +18,10 @@ from tests.core.documents import (
     told,
     unpublished,
 )
+
+from npmmirror.diff import diff
+from npmmirror.effects import Effects, EventKind, Known, KnownVersion
+from npmmirror.packument import Packument
 
 
 def sight(new: Packument, since: str | None = SINCE) -> Effects:
@@ -294,7 +294,7 @@ def test_deprecating_and_taking_it_back() -> None:
 
 @pytest.mark.parametrize("nothing", ["", False, None])
 def test_spellings_of_not_deprecated_are_alike(nothing: object) -> None:
-    """npm takes an empty message for none."""
+    """An empty message is none to npm."""
     found = changes(document("1.0.0"), document(manifest("1.0.0", deprecated=nothing)))
     assert (found.events, len(found.versions)) == ((), 1)
 

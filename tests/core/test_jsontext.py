@@ -4,18 +4,9 @@ import json
 
 import pytest
 from hypothesis import given, strategies as st
+from tests.core.documents import TREES
 
 from npmmirror.jsontext import UnreadableError, differing, members, mend, value
-
-TREES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
-)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_facts_are_npms_fields() -> None:
     ],
 )
 def test_deprecated_is_what_javascript_takes_for_true(found: Any, understood: str | None) -> None:
-    """npm asks only whether the field is truthy."""
+    """That is all that npm asks."""
     assert read({"deprecated": found}).deprecated == understood
 
 
@@ -75,7 +75,7 @@ def test_deprecated_is_what_javascript_takes_for_true(found: Any, understood: st
     ],
 )
 def test_licenses_of_all_times(keys: dict[str, Any], understood: str | None) -> None:
-    """npm's license had several forms."""
+    """The field had several forms."""
     assert read(keys).license == understood
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from tests.core.documents import NAME, OLD, TREES, document, held, manifest, parsed, unpublished
 
 from npmmirror.diff import diff
 from npmmirror.effects import PersonFacts
 from npmmirror.packument import NotAPackumentError, Packument, Unpublished, instant
-from tests.core.documents import NAME, OLD, document, held, manifest, parsed, unpublished
-from tests.core.test_jsontext import TREES
 
 
 def test_a_document_tells_its_fields() -> None:
@@ -183,8 +182,7 @@ def read_everything(raw: bytes) -> None:
     """Parse a document and ask for all that can be asked."""
     try:
         found = Packument.parse(raw, name=NAME)
-    except NotAPackumentError as error:
-        assert error.reason
+    except NotAPackumentError:
         return
     effects = diff(found, None, None, following_since="2000-01-01T00:00:00.000000Z")
     for version in found.versions:
