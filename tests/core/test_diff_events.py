@@ -222,6 +222,17 @@ def test_a_hold_that_was_all_we_knew() -> None:
     assert found.events[0].detail["versions"] == ["1.0.0"]
 
 
+def test_other_bytes_that_come_back_with_their_package() -> None:
+    """They are news, however old the date that they carry."""
+    before = document("1.0.0", "1.1.0", maintainers=("npm",), tags={})
+    known = applied(changes(before, held()), first(before))
+    after = document("1.0.0", manifest("1.1.0", libc=1), maintainers=("npm",), tags={})
+    found = diff(after, known, None, following_since=SINCE)
+    assert told(found)[:2] == [("package_restored", None), ("version_published", "1.1.0")]
+    assert found.events[0].detail["versions"] == ["1.0.0"]
+    assert found.fresh == ("1.1.0",)
+
+
 @pytest.mark.parametrize("present", [True, False])
 def test_a_removed_package_that_is_there_again(present: bool) -> None:
     """The same document after a removal makes one event."""

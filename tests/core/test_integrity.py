@@ -70,6 +70,7 @@ def test_white_space_and_options(space: str) -> None:
         claim("sha512").upper(),
         claim("sha512").rstrip("="),
         claim("sha512")[:-8],
+        claim("sha512")[:-3] + "B==",
         "sha512-!!",
         "sha512-",
         "sha9-aaaa",

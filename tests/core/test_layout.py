@@ -79,6 +79,13 @@ def test_a_long_name_is_hashed() -> None:
     assert decode_name(segment) is None
 
 
+def test_long_names_that_begin_alike_are_told_apart() -> None:
+    """The hash is of the whole name, and of the version."""
+    names = ["n" * 300 + str(number) for number in range(100)]
+    assert len({encode_name(name) for name in names}) == 100
+    assert len({tarball_path("a", name, 2) for name in names}) == 100
+
+
 @given(TEXTS)
 def test_names_come_back(name: str) -> None:
     """A segment is decoded to its name, unless it was hashed."""

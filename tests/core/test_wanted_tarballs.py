@@ -69,6 +69,11 @@ def test_new_at_first_sight_takes_what_was_published_since_following() -> None:
     assert wanted(GROWN, None, "new", since=None) == ("3.0.0",)
 
 
+def test_new_takes_an_old_latest_at_first_sight_only() -> None:
+    """Afterwards it is a row of the work list, or dropped, or not wanted by the policy of then."""
+    assert wanted(OLD_PACKAGE, first(OLD_PACKAGE), "new") == ()
+
+
 def test_what_is_held_is_not_wanted() -> None:
     """Neither verified nor unverifiable files are fetched again."""
     known = having(first(OLD_PACKAGE), v2_0_0="held", v1_0_0="unverifiable")
