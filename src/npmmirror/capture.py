@@ -68,17 +68,22 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What appending gave a record: its ordinal and its place."""
+    """What appending gave a record: its ordinal and its place.
+
+    `at` is the time in its header, which for a mark never goes back.
+    """
 
     ordinal: int
     place: Location
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record read back. `number` as in `Payload`; `length` is None where there is no payload.
 
-    `erased` tells that the payload was blanked by `npmmirror erase`.
+    `erased` tells that the payload was blanked by `npmmirror erase`. `hash` (hex) is the SHA-256 of
+    the header, which the next record's header holds.
     """
 
     ordinal: int
@@ -93,3 +98,4 @@ class Record:
     base: Location | None = None
     stored_length: int = 0
     erased: bool = False
+    hash: str = ""

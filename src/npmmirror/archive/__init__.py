@@ -1,0 +1,32 @@
+"""The archive: the capture log and the tarball files. It is the truth; all else is made of it."""
+
+from npmmirror.archive.damage import Damage
+from npmmirror.archive.deltas import MAX_FRAMES, PayloadEncoder, base_of, needed_numbers
+from npmmirror.archive.errors import (
+    CaptureDamagedError,
+    DiskFaultError,
+    ErasedError,
+    TarballTooLargeError,
+)
+from npmmirror.archive.log import CaptureLog
+from npmmirror.archive.reader import CaptureReader
+from npmmirror.archive.recovery import SetAside, Tip
+from npmmirror.archive.tarballs import Staged, TarballStore
+
+__all__ = [
+    "MAX_FRAMES",
+    "CaptureDamagedError",
+    "CaptureLog",
+    "CaptureReader",
+    "Damage",
+    "DiskFaultError",
+    "ErasedError",
+    "PayloadEncoder",
+    "SetAside",
+    "Staged",
+    "TarballStore",
+    "TarballTooLargeError",
+    "Tip",
+    "base_of",
+    "needed_numbers",
+]

@@ -1,0 +1,80 @@
+"""What the archive cannot do, told apart by what the caller does next."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from npmmirror.errors import StorageError
+
+_FAULTS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ESTALE,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    }
+)
+
+
+class DiskFaultError(StorageError):
+    """The disk, or the machine, refuses. Nothing is wrong with what was to be written."""
+
+
+class CaptureDamagedError(StorageError):
+    """A record of the capture log is not what was written. All others can be used.
+
+    `ordinal` and `name` are None only where so much is broken that they cannot be known.
+    """
+
+    def __init__(
+        self, segment: int, offset: int, ordinal: int | None, name: str | None, reason: str
+    ) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.ordinal = ordinal
+        self.name = name
+        self.reason = reason
+        record = "a record" if ordinal is None else f"record {ordinal}"
+        package = "" if name is None else f" ({name})"
+        super().__init__(
+            f"captures/{segment:06}.log is damaged at byte {offset}: {record}{package}: {reason}."
+        )
+
+
+class ErasedError(StorageError):
+    """The document was blanked by the operator's `erase`, or needs one that was."""
+
+
+class TarballTooLargeError(Exception):
+    """A tarball is larger than `policy.max_tarball_bytes`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"more than {limit} bytes")
+
+
+@contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Translate the operating system's refusals; what only a bug can cause passes as it is.
+
+    Raises:
+        DiskFaultError: the disk is full, broken, read-only, gone or not ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FAULTS:
+            raise
+        where = error.filename if isinstance(error.filename, str) else path
+        raise DiskFaultError(f"The disk refuses at {where}: {error.strerror}.") from error

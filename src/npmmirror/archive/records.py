@@ -1,0 +1,92 @@
+"""The records that the mirror writes, one constructor a kind.
+
+A fact that is not known, or that says nothing new, is left out: each byte here is kept for ever.
+`docs/captures.md` lists the facts of each kind.
+"""
+
+import secrets
+from typing import Any
+
+from npmmirror.capture import Kind, NewRecord, Payload
+from npmmirror.change import Seq
+from npmmirror.outcome import HeldTarball
+
+
+def genesis(at: str, *, mirror: str | None = None) -> NewRecord:
+    """The first record of a log: a random identity, by which two logs are told apart."""
+    return NewRecord(
+        Kind.GENESIS, at, facts={"format": 1, "mirror": mirror or secrets.token_hex(16)}
+    )
+
+
+def following(at: str, *, feed: str, registry: str, since: Seq | None) -> NewRecord:
+    """From here on the changes of this upstream are followed, beginning behind `since`."""
+    return NewRecord(Kind.FOLLOWING, at, facts=_known(feed=feed, registry=registry, since=since))
+
+
+def packument(  # noqa: PLR0913 - each fact by its name
+    at: str,
+    name: str,
+    payload: Payload,
+    *,
+    seq: Seq | None = None,
+    announced: str | None = None,
+    rev: str | None = None,
+    etag: str | None = None,
+    stale: bool = False,
+) -> NewRecord:
+    """A document as it arrived. `announced` is kept only where the document has another `rev`."""
+    facts = _known(
+        seq=seq,
+        announced=None if announced == rev else announced,
+        rev=rev,
+        etag=etag,
+        stale=stale or None,
+    )
+    return NewRecord(Kind.PACKUMENT, at, name, facts, payload)
+
+
+def gone(  # noqa: PLR0913 - each fact by its name
+    at: str,
+    name: str,
+    *,
+    reason: str,
+    evidence: dict[str, Any],
+    event: dict[str, Any] | None = None,
+    seq: Seq | None = None,
+) -> NewRecord:
+    """Upstream no longer has the package, what shows it, and the detail of the event made of it."""
+    facts = _known(seq=seq, reason=reason, evidence=evidence, event=event)
+    return NewRecord(Kind.GONE, at, name, facts)
+
+
+def tarball(at: str, name: str, held: HeldTarball) -> NewRecord:
+    """A file whose bytes were checked, or that has no claim to check them against."""
+    facts = _known(
+        version=held.version,
+        path=held.path,
+        size=held.size,
+        sha512=held.digests.sha512,
+        integrity=held.integrity or None,
+        unverifiable=held.unverifiable or None,
+    )
+    return NewRecord(Kind.TARBALL, at, name, facts)
+
+
+def dropped(at: str, name: str, *, version: str | None, path: str | None, reason: str) -> NewRecord:
+    """A file that was pruned or erased, on whose word."""
+    return NewRecord(Kind.DROPPED, at, name, _known(version=version, path=path, reason=reason))
+
+
+def decision(at: str, *, what: str, name: str | None = None, detail: dict[str, Any]) -> NewRecord:
+    """What the operator decided, in a stable word."""
+    return NewRecord(Kind.DECISION, at, name, {"what": what, "detail": detail})
+
+
+def mark(at: str, *, cursor: Seq | None) -> NewRecord:
+    """The end of a group: everything before it belongs together, and is synced with it."""
+    return NewRecord(Kind.MARK, at, facts=_known(cursor=cursor))
+
+
+def _known(**facts: Any) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value is not None}

@@ -1,0 +1,242 @@
+"""Tarball files: received into staging, published under their names, read again."""
+
+import asyncio
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from npmmirror.archive.disk import write_at
+from npmmirror.archive.errors import TarballTooLargeError, disk_faults
+from npmmirror.archive.publishing import INCOMING, publish
+from npmmirror.worker_threads import WorkerThreads
+
+GATHERED_BYTES = 1 << 20
+_PREFIX = "npmmirror-"
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class Hasher(Protocol):
+    """What takes in the bytes of a tarball on their way (`npmmirror.integrity.Hasher`)."""
+
+    def update(self, chunk: bytes, /) -> None:
+        """Take in the next bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file received whole, under its temp name."""
+
+    path: Path
+    size: int
+
+
+class TarballStore:
+    """The files of `storage.packages_dir`, and `storage.staging_dir` where they are made.
+
+    Names in staging begin with `npmmirror-`; nothing else there is ever touched.
+    """
+
+    def __init__(self, *, staging: Path, packages: Path, threads: WorkerThreads) -> None:
+        self._staging = staging
+        self._packages = packages
+        self._threads = threads
+
+    def prepare(self) -> int:
+        """At start: create both directories and remove the temp files that a kill left.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            DiskFaultError: a directory cannot be read or written.
+        """
+        with disk_faults(self._staging):
+            self._staging.mkdir(parents=True, exist_ok=True)
+            self._packages.mkdir(parents=True, exist_ok=True)
+        return self.sweep_staging()
+
+    def sweep_staging(self) -> int:
+        """Remove the temp files that a kill left; how many there were.
+
+        Raises:
+            DiskFaultError: a directory cannot be read or written.
+        """
+        removed = 0
+        for directory in (self._staging, self._packages / INCOMING):
+            with disk_faults(directory):
+                for path in directory.glob(f"{_PREFIX}*"):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
+    def temp_path(self, token: str, suffix: str) -> Path:
+        """A name in staging that `sweep_staging` knows; for the spool files of large documents.
+
+        Raises:
+            ValueError: `token` is not made of letters, digits, dots, dashes and underscores.
+        """
+        if not _TOKEN.fullmatch(token):
+            raise ValueError(f"no token for a file name: {token!r}")
+        return self._staging / f"{_PREFIX}{token}{suffix}"
+
+    async def receive(
+        self, token: str, chunks: AsyncIterator[bytes], hasher: Hasher, *, max_bytes: int
+    ) -> Staged:
+        """Write a body to staging and hash it on the way. It is not yet durable.
+
+        `token` is unique among the files under way. On any failure, cancellation included, the
+        temp file is removed.
+
+        Raises:
+            TarballTooLargeError: more than `max_bytes` came.
+            DiskFaultError: the disk refuses.
+        """
+        sink = _Sink(self.temp_path(token, ".tgz"), hasher)
+        try:
+            await self._take_in(sink, chunks, max_bytes)
+        except BaseException:
+            # The thread may still be at work after a cancellation: the sink's lock lets it finish
+            # first. A second cancellation ends only this wait, and the call is made all the same.
+            await asyncio.shield(self._threads.run(sink.discard))
+            raise
+        return Staged(sink.path, sink.size)
+
+    async def discard(self, staged: Staged) -> None:
+        """Remove a received file that is not to be published."""
+        await self._threads.run(_unlink, staged.path)
+
+    def publish(self, moves: Sequence[tuple[Path, str]]) -> None:
+        """Give files their final names (paths relative to `packages_dir`); durable on return.
+
+        For the writer's thread. Repeated after a failure it goes on where it was.
+
+        Raises:
+            DiskFaultError: some or all have no final name yet.
+        """
+        if moves:
+            targets = [(staged, self._final(path)) for staged, path in moves]
+            publish(targets, staging=self._staging, packages=self._packages)
+
+    async def hash_file(self, path: str, hasher: Hasher) -> int | None:
+        """Feed a stored file to a hasher; its size, None where there is no such file.
+
+        Raises:
+            DiskFaultError: it cannot be read.
+        """
+        return await self._threads.run(_hash_file, self._final(path), hasher)
+
+    def walk(self) -> Iterator[str]:
+        """The paths of all stored files, relative to `packages_dir`, in a fixed order.
+
+        Raises:
+            DiskFaultError: a directory cannot be read.
+        """
+        with disk_faults(self._packages):
+            yield from _walk(self._packages, "")
+
+    def _final(self, path: str) -> Path:
+        """Where a relative path leads, which is never out of the directory."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+            raise ValueError(f"no path of a tarball: {path!r}")
+        return self._packages / path
+
+    async def _take_in(self, sink: "_Sink", chunks: AsyncIterator[bytes], max_bytes: int) -> None:
+        """Gather chunks and hand them over in few calls: a small file costs a single one.
+
+        Measured against aiofiles, which takes a thread call for each of open, write and close:
+        see "Captures" in `benchmarks/README.md`.
+        """
+        gathered: list[bytes] = []
+        waiting = received = 0
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > max_bytes:
+                raise TarballTooLargeError(max_bytes)
+            gathered.append(chunk)
+            waiting += len(chunk)
+            if waiting >= GATHERED_BYTES:
+                await self._threads.run(sink.write, gathered)
+                gathered, waiting = [], 0
+        await self._threads.run(sink.finish, gathered)
+
+
+class _Sink:
+    """A file being received. Its calls are made in threads, one after the other."""
+
+    def __init__(self, path: Path, hasher: Hasher) -> None:
+        self.path = path
+        self.size = 0
+        self._hasher = hasher
+        self._fd: int | None = None
+        self._lock = threading.Lock()
+        self._discarded = False
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Hash and write what was gathered."""
+        with self._lock, disk_faults(self.path):
+            self._write(chunks)
+
+    def finish(self, chunks: list[bytes]) -> None:
+        """Hash and write the rest, and close the file."""
+        with self._lock, disk_faults(self.path):
+            self._write(chunks)
+            self._close()
+
+    def discard(self) -> None:
+        """Close and remove the file; a call that comes later does nothing."""
+        with self._lock, disk_faults(self.path):
+            self._discarded = True
+            self._close()
+            _unlink(self.path)
+
+    def _write(self, chunks: list[bytes]) -> None:
+        if self._discarded:
+            return
+        if self._fd is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._fd = os.open(self.path, flags, 0o644)
+        data = b"".join(chunks)
+        self._hasher.update(data)
+        self.size = write_at(self._fd, [data], self.size)
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
+
+
+def _hash_file(path: Path, hasher: Hasher) -> int | None:
+    size = 0
+    with disk_faults(path):
+        try:
+            file = path.open("rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        with file:
+            while chunk := file.read(GATHERED_BYTES):
+                hasher.update(chunk)
+                size += len(chunk)
+    return size
+
+
+def _walk(directory: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        path = f"{prefix}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            if path != INCOMING:
+                yield from _walk(directory / entry.name, f"{path}/")
+        else:
+            yield path
+
+
+def _unlink(path: Path) -> None:
+    with disk_faults(path):
+        path.unlink(missing_ok=True)
