@@ -7,6 +7,7 @@ the call returns. A file has its final name wholly or not at all.
 import errno
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from npmmirror.archive.disk import sync_directory, sync_file, sync_filesystem
@@ -69,9 +70,14 @@ def _carry(waiting: Sequence[Move], packages: Path) -> None:
     incoming.mkdir(exist_ok=True)
     for staged, final in waiting:
         copy = incoming / staged.name
-        shutil.copyfile(staged, copy)
-        sync_file(copy)
-        copy.rename(final)
+        try:
+            shutil.copyfile(staged, copy)
+            sync_file(copy)
+            copy.rename(final)
+        except OSError:
+            with suppress(OSError):
+                copy.unlink()  # half a copy must not keep the disk full
+            raise
 
 
 def _sync_names(finals: Sequence[Path], packages: Path, *, together: int) -> None:
