@@ -238,6 +238,13 @@ class BufferContract:
         other = await append(buffer, changes(11, 10, packages=1))
         assert not await buffer.holds(Receipt(1, 10, receipt.end, other.tail))
 
+    async def test_receipt_without_a_tail_is_held_against_the_end_alone(
+        self, buffer: Buffer
+    ) -> None:
+        """Of a place that was noted without any page, only the position can be told."""
+        await append(buffer, changes(1, 7))
+        assert await buffer.holds(Receipt(None, 7, await buffer.end(), ""))
+
     async def test_buffer_made_anew_is_another_one(self, place: Place) -> None:
         """Positions and receipts of the one before mean nothing to it, and it says so."""
         async with await place.open() as buffer:

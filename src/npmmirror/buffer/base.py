@@ -41,6 +41,8 @@ class Buffer(Protocol):
     ) -> tuple[Position, str]:
         """Append a page; on return it is durable. The position behind it and the receipt's tail.
 
+        An empty page gives the end as it is, and the tail of what lies before it.
+
         Raises:
             BufferUnavailableError: nothing, or a part of the page, was appended.
         """
@@ -71,7 +73,10 @@ class Buffer(Protocol):
         ...
 
     async def holds(self, receipt: Receipt) -> bool:
-        """Whether the page of this receipt still ends where it ended, in this very buffer."""
+        """Whether the page of this receipt still ends where it ended, in this very buffer.
+
+        A page that was trimmed does. Where the receipt has no tail, its end has to do.
+        """
         ...
 
     async def reaches(self, position: Position) -> bool:

@@ -90,12 +90,12 @@ class MemoryBuffer:
         end = self._offsets(receipt.end)
         if any(offset > self._next(partition) for partition, offset in enumerate(end)):
             return False
-        tail = self._tail(end)
+        if not receipt.tail:
+            return True
+        tails = zip(json.loads(self._tail(end)), json.loads(receipt.tail), strict=True)
         return all(
             now == then or end[partition] <= self._first[partition]
-            for partition, (now, then) in enumerate(
-                zip(json.loads(tail), json.loads(receipt.tail), strict=True)
-            )
+            for partition, (now, then) in enumerate(tails)
         )
 
     async def reaches(self, position: Position) -> bool:

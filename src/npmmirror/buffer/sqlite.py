@@ -157,7 +157,7 @@ class SqliteBuffer:
         return self._position(self._last)
 
     async def holds(self, receipt: Receipt) -> bool:
-        """See `Buffer.holds`. What was trimmed since was there."""
+        """See `Buffer.holds`."""
         if receipt.end.buffer != self._identity:
             return False
         number = int(receipt.end.value)
@@ -165,7 +165,8 @@ class SqliteBuffer:
             [(last, trimmed)] = await now.rows("SELECT last, trimmed FROM buffer")
             if number > last:
                 return False
-            return number <= trimmed or await _tail_of(now, number) == receipt.tail
+            known = number <= trimmed or not receipt.tail
+            return known or await _tail_of(now, number) == receipt.tail
 
     async def reaches(self, position: Position) -> bool:
         """See `Buffer.reaches`."""

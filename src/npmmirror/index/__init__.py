@@ -1,0 +1,50 @@
+"""The index over the archive: index.db, its one writer and its readers."""
+
+from npmmirror.index.group import (
+    Check,
+    Finished,
+    Group,
+    KeptReceipt,
+    Mark,
+    Resumption,
+    Skip,
+    StoredDocument,
+    StoredDrop,
+    StoredFollowing,
+    StoredGone,
+    StoredTarball,
+    Wake,
+)
+from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
+from npmmirror.index.reader import IndexReader
+from npmmirror.index.report import IndexReport
+from npmmirror.index.schema import IndexUnavailableError, Schema
+from npmmirror.index.status import IndexStatus
+from npmmirror.index.writer import IndexWriter
+
+__all__ = [
+    "Check",
+    "EventRow",
+    "Finished",
+    "Group",
+    "HeldFile",
+    "IndexReader",
+    "IndexReport",
+    "IndexStatus",
+    "IndexUnavailableError",
+    "IndexWriter",
+    "KeptReceipt",
+    "Mark",
+    "PackageRow",
+    "Resumption",
+    "RevisionRow",
+    "Schema",
+    "Skip",
+    "StoredDocument",
+    "StoredDrop",
+    "StoredFollowing",
+    "StoredGone",
+    "StoredTarball",
+    "VersionRow",
+    "Wake",
+]

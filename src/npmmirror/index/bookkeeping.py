@@ -1,0 +1,155 @@
+"""Where the mirror is: cursor, checkpoint, page receipts, marks. Steps of a transaction."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from npmmirror.capture import Location
+from npmmirror.change import Seq
+from npmmirror.index.group import Group, KeptReceipt, Mark, StoredFollowing
+from npmmirror.receipt import Position, Receipt
+from npmmirror.sqlite import Row, Transaction, storable
+
+_SET_CURSOR: Final = (
+    "INSERT INTO progress (one, cursor) VALUES (1, ?) "
+    "ON CONFLICT DO UPDATE SET cursor = excluded.cursor"
+)
+_SET_CHECKPOINT: Final = (
+    "INSERT INTO progress (one, checkpoint_buffer, checkpoint) VALUES (1, ?, ?) "
+    "ON CONFLICT DO UPDATE SET checkpoint_buffer = excluded.checkpoint_buffer, "
+    "checkpoint = excluded.checkpoint"
+)
+_MARK: Final = (
+    'SELECT ordinal, committed_at, lower(hex(header_sha256)), segment, "offset", cursor FROM marks'
+)
+
+_RETRY: Final = (
+    "UPDATE work_list SET not_before = ?1, attempts = 0 "
+    "WHERE (not_before IS NULL OR (NOT ?2 AND not_before > ?1))"
+)
+_RETRY_ONE: Final = f"{_RETRY} AND package_id = (SELECT id FROM packages WHERE name = ?3)"  # noqa: S608  constants
+
+
+def _seq(seq: Seq | None) -> Seq | None:
+    return storable(seq) if isinstance(seq, str) else seq
+
+
+async def close_group(now: Transaction, group: Group) -> None:
+    """The end of a group: its mark, and how far the buffer is worked off."""
+    for start in group.following:
+        await now.run(
+            "INSERT INTO followings VALUES (?, ?, ?, ?)",
+            (start.ordinal, start.at, start.upstream, _seq(start.since)),
+        )
+    if group.mark is not None:
+        mark = group.mark
+        header = bytes.fromhex(mark.header_sha256)
+        await now.run(
+            "INSERT INTO marks VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                *(mark.ordinal, mark.committed_at, header),
+                *(mark.place.segment, mark.place.offset, _seq(mark.cursor)),
+            ),
+        )
+    if group.checkpoint is not None:
+        await now.run(_SET_CHECKPOINT, (group.checkpoint.buffer, group.checkpoint.value))
+    if group.finished_receipt is not None:
+        number = group.finished_receipt
+        await now.run("DELETE FROM receipts WHERE number < ?", (number,))
+        await now.run("UPDATE receipts SET finished = 1 WHERE number = ?", (number,))
+
+
+async def receive(now: Transaction, receipt: Receipt, at: str, *, keep: int) -> int:
+    """Keep a receipt, advance the cursor; all but the oldest and the newest `keep` may go.
+
+    The oldest is the newest finished one, or the first of all where none is finished: the place
+    to go back to when the buffer is lost.
+    """
+    await now.run(
+        "INSERT INTO receipts (received_at, cursor_before, cursor_after, buffer, position, tail, "
+        "finished) VALUES (?, ?, ?, ?, ?, ?, 0)",
+        (
+            *(at, _seq(receipt.before), _seq(receipt.after)),
+            *(receipt.end.buffer, receipt.end.value, receipt.tail),
+        ),
+    )
+    await now.run(_SET_CURSOR, (_seq(receipt.after),))
+    [(number, oldest)] = await now.rows("SELECT max(number), min(number) FROM receipts")
+    await now.run("DELETE FROM receipts WHERE number > ? AND number <= ?", (oldest, number - keep))
+    return int(number)
+
+
+async def receipts(now: Transaction) -> list[KeptReceipt]:
+    """All receipts, oldest first."""
+    rows = await now.rows(
+        "SELECT number, cursor_before, cursor_after, buffer, position, tail, received_at, finished "
+        "FROM receipts ORDER BY number"
+    )
+    return [
+        KeptReceipt(
+            number, Receipt(before, after, Position(buffer, value), tail), at, finished == 1
+        )
+        for number, before, after, buffer, value, tail, at, finished in rows
+    ]
+
+
+async def rewind(
+    now: Transaction, cursor: Seq, checkpoint: Position, last_receipt: int | None
+) -> None:
+    """Set cursor and checkpoint, and forget the receipts behind `last_receipt` (None: all)."""
+    await now.run("DELETE FROM receipts WHERE number > ?", (last_receipt or 0,))
+    await now.run(_SET_CURSOR, (_seq(cursor),))
+    await now.run(_SET_CHECKPOINT, (checkpoint.buffer, checkpoint.value))
+
+
+async def progress(now: Transaction) -> tuple[Seq | None, Position | None]:
+    """The cursor and the checkpoint, each None before the first."""
+    row = await now.row("SELECT cursor, checkpoint_buffer, checkpoint FROM progress")
+    if row is None:
+        return None, None
+    cursor, buffer, value = row
+    return cursor, Position(buffer, value) if buffer is not None else None
+
+
+async def last_mark(now: Transaction) -> Mark | None:
+    """The newest mark that is indexed."""
+    return _mark(await now.row(f"{_MARK} ORDER BY ordinal DESC LIMIT 1"))
+
+
+async def mark_at(now: Transaction, at: str) -> Mark | None:
+    """The newest mark of that time or before."""
+    row = await now.row(
+        f"{_MARK} WHERE committed_at <= ? ORDER BY committed_at DESC, ordinal DESC LIMIT 1", (at,)
+    )
+    return _mark(row)
+
+
+def _mark(row: Row | None) -> Mark | None:
+    if row is None:
+        return None
+    ordinal, committed_at, header, segment, offset, cursor = row
+    return Mark(ordinal, committed_at, header, Location(segment, offset), cursor)
+
+
+async def first_following(now: Transaction) -> StoredFollowing | None:
+    """The first start of following."""
+    row = await now.row(
+        "SELECT ordinal, at, upstream, since FROM followings ORDER BY ordinal LIMIT 1"
+    )
+    return StoredFollowing(*row) if row is not None else None
+
+
+async def last_following(now: Transaction) -> StoredFollowing | None:
+    """The newest start of following."""
+    row = await now.row(
+        "SELECT ordinal, at, upstream, since FROM followings ORDER BY ordinal DESC LIMIT 1"
+    )
+    return StoredFollowing(*row) if row is not None else None
+
+
+async def retry(
+    now: Transaction, at: str, packages: Sequence[str] | None, *, dead_only: bool
+) -> int:
+    """Make rows of the work list due, with all attempts before them; how many."""
+    if packages is None:
+        return await now.run(_RETRY, (at, dead_only))
+    return sum([await now.run(_RETRY_ONE, (at, dead_only, storable(name))) for name in packages])

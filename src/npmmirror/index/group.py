@@ -1,0 +1,180 @@
+"""What one transaction of the index takes in: records that are durable in the log, and the rest.
+
+Pure types. Made when a change is recorded and when the log is replayed, alike.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from npmmirror.capture import Location, Payload
+from npmmirror.change import Seq
+from npmmirror.effects import Effects, Event
+from npmmirror.outcome import WorkItem
+from npmmirror.receipt import Position, Receipt
+
+TarballState = Literal["held", "unverifiable"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A packument that the log holds. `effects` is None where it is stale.
+
+    `rev` is the document's own, `announced_rev` the feed's. Of `payload` the stored bytes are not
+    looked at. `at` is when it was observed.
+    """
+
+    name: str
+    ordinal: int
+    place: Location
+    at: str
+    payload: Payload
+    effects: Effects | None
+    rev: str | None = None
+    announced_rev: str | None = None
+    seq: Seq | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGone:
+    """A confirmed loss that the log holds; `reason` becomes the package's state."""
+
+    name: str
+    ordinal: int
+    at: str
+    event: Event
+    reason: str = "removed"
+    seq: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTarball:
+    """A file whose bytes are checked. `path` is relative to the packages' directory.
+
+    `sha512` is hex, `at` when the bytes were checked.
+    """
+
+    name: str
+    version: str
+    ordinal: int
+    at: str
+    path: str
+    size: int
+    sha512: str
+    unverifiable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDrop:
+    """A file that is held no longer: pruned, erased, or found missing or altered."""
+
+    name: str
+    version: str
+    ordinal: int
+    at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFollowing:
+    """The start of following an upstream, as the log holds it."""
+
+    ordinal: int
+    at: str
+    upstream: str
+    since: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A change that is finished, of a package that may be unknown otherwise."""
+
+    name: str
+    seq: Seq
+    rev: str | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What is not wanted, and why. `version` is "" for the package as a whole."""
+
+    name: str
+    version: str
+    reason: str
+    detail: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """The dead letters of a package become due `at`, with all their attempts before them."""
+
+    name: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of a group in the log. `header_sha256` (hex) is that of the mark's own header."""
+
+    ordinal: int
+    committed_at: str
+    header_sha256: str
+    place: Location
+    cursor: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is committed together, or not at all.
+
+    A package has at most one document with effects, or one `gone`, in a group: each is compared
+    with what was committed before it. `work_done` are (package, item) taken off the work list,
+    before `wake` and `work_put` take effect. `finished_receipt` is the number of the newest page
+    receipt whose end the checkpoint has passed.
+    """
+
+    documents: tuple[StoredDocument, ...] = ()
+    gone: tuple[StoredGone, ...] = ()
+    tarballs: tuple[StoredTarball, ...] = ()
+    drops: tuple[StoredDrop, ...] = ()
+    following: tuple[StoredFollowing, ...] = ()
+    finished: tuple[Finished, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    work_done: tuple[tuple[str, str], ...] = ()
+    wake: tuple[Wake, ...] = ()
+    work_put: tuple[WorkItem, ...] = ()
+    mark: Mark | None = None
+    checkpoint: Position | None = None
+    finished_receipt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReceipt:
+    """A page receipt and its number. `finished`: the checkpoint has passed its end."""
+
+    number: int
+    receipt: Receipt
+    received_at: str
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of hashing a held file again: `ok`, or what is wrong with it."""
+
+    name: str
+    version: str
+    at: str
+    result: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How far a long command came, for its next start. `place` is the command's own word."""
+
+    command: str
+    started_at: str
+    place: str

@@ -1,0 +1,243 @@
+"""Reading index.db beside the writer: connections that cannot write, in short transactions."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import anyio
+import orjson
+
+from npmmirror.change import Seq
+from npmmirror.effects import DependencyFacts, Known
+from npmmirror.index import bookkeeping, known, listing, status, worklist
+from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
+from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
+from npmmirror.index.schema import KIND, Schema
+from npmmirror.index.status import IndexStatus
+from npmmirror.outcome import WorkItem
+from npmmirror.receipt import Position
+from npmmirror.sqlite import Database, Transaction, listed, storable
+
+CONNECTIONS: Final = 2
+NAMES_EACH: Final = 1000
+
+_FINISHED: Final = (
+    "SELECT json_group_array(json_array(p.name, f.rev, f.deleted)) FROM packages AS p "
+    "JOIN finished AS f ON f.package_id = p.id WHERE p.name IN ({list})"
+)
+_CLAIMS: Final = (
+    "SELECT version, tarball, integrity, shasum FROM versions "
+    "WHERE package_id = (SELECT id FROM packages WHERE name = ?) AND version IN ({list})"
+)
+
+Claim = tuple[str, str | None, str | None, str | None]
+"""Version, `dist.tarball`, `dist.integrity`, `dist.shasum`."""
+
+
+class IndexReader:
+    """Answers from the last committed state. Made by `IndexReader.open`.
+
+    All methods raise `IndexUnavailableError` where the file cannot be read now.
+    """
+
+    def __init__(self, databases: Sequence[Database]) -> None:
+        self._free = list(databases)
+        self._room = anyio.Semaphore(len(self._free), max_value=len(self._free))
+        self._databases = databases
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, connections: int = CONNECTIONS, schema: Schema | None = None
+    ) -> Self:
+        """Open an index that a writer has made.
+
+        Raises:
+            StorageError: it is not there, damaged, or of another version than this program.
+        """
+        async with AsyncExitStack() as stack:
+            databases = []
+            for _ in range(connections):
+                database = await Database.open(path, KIND, read_only=True, cache_bytes=16 << 20)
+                stack.push_async_callback(database.close)
+                databases.append(database)
+            await (schema or Schema()).check(databases[0], path)
+            stack.pop_all()
+        return cls(databases)
+
+    async def close(self) -> None:
+        """Close the connections, each once its query is over."""
+        for database in self._databases:
+            await database.close()
+
+    async def __aenter__(self) -> Self:
+        """The reader itself."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close it."""
+        await self.close()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Database]:
+        async with self._room:
+            database = self._free.pop()
+            try:
+                yield database
+            finally:
+                self._free.append(database)
+
+    @asynccontextmanager
+    async def _query(self) -> AsyncIterator[Transaction]:
+        async with self._lent() as database, database.moment() as now:
+            yield now
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Transaction]:
+        async with self._lent() as database, database.snapshot() as now:
+            yield now
+
+    async def known(self, name: str) -> Known | None:
+        """What is known of a package; None where nothing of it was captured."""
+        async with self._query() as now:
+            return await known.known(now, name)
+
+    async def finished(self, names: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
+        """Rev and `deleted` of the last finished change of those packages that have one."""
+        found: dict[str, tuple[str | None, bool]] = {}
+        for start in range(0, len(names), NAMES_EACH):
+            spelt = {storable(name): name for name in names[start : start + NAMES_EACH]}
+            async with self._query() as now:
+                [(rows,)] = await now.rows(listed(_FINISHED, len(spelt)), [*spelt])
+            found |= {spelt[name]: (rev, deleted == 1) for name, rev, deleted in orjson.loads(rows)}
+        return found
+
+    async def claims(self, package: str, versions: Sequence[str]) -> list[Claim]:
+        """What upstream says of the tarballs of these versions, as far as they are known."""
+        found: list[Claim] = []
+        for start in range(0, len(versions), NAMES_EACH):
+            spelt = [storable(version) for version in versions[start : start + NAMES_EACH]]
+            async with self._query() as now:
+                rows = await now.rows(listed(_CLAIMS, len(spelt)), [storable(package), *spelt])
+            found += [(version, tarball, sri, sha) for version, tarball, sri, sha in rows]
+        return found
+
+    async def due(
+        self,
+        now: str,
+        *,
+        packages: int,
+        rows_each: int,
+        busy: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> dict[str, list[WorkItem]]:
+        """The due rows of the work list, by package, those first that have waited longest.
+
+        At most `packages` packages, none of them `busy`, and all of them of `only` where that is
+        given; at most `rows_each` rows of each, the packument's first.
+        """
+        async with self._snapshot() as view:
+            return await worklist.due(view, worklist.Asked(now, packages, rows_each, busy, only))
+
+    async def seconds_to_due(self, now: str) -> float | None:
+        """How long until the next row falls due that is not due yet; None where there is none."""
+        async with self._query() as view:
+            return await worklist.seconds_to_due(view, now)
+
+    async def work_of(self, name: str) -> list[WorkItem]:
+        """All rows of the work list of a package, the packument's first."""
+        async with self._query() as now:
+            return await worklist.work_of(now, name)
+
+    async def work_left(self, names: Collection[str] | None = None) -> int:
+        """How many rows the work list has, of these packages or of all."""
+        async with self._query() as now:
+            return await worklist.work_left(now, names)
+
+    async def status(self) -> IndexStatus:
+        """The state of the whole in a few numbers."""
+        async with self._snapshot() as now:
+            return await status.status(now)
+
+    async def package(self, name: str) -> PackageRow | None:
+        """A package; None where its name was never met."""
+        async with self._query() as now:
+            return await listing.package(now, name)
+
+    async def versions(self, name: str, version: str | None = None) -> list[VersionRow]:
+        """The versions of a package, or one of them, in the order of their bytes."""
+        async with self._query() as now:
+            return await listing.versions(now, name, version)
+
+    async def dependencies(self, name: str, version: str) -> list[DependencyFacts]:
+        """The dependencies of a version that a dist-tag names."""
+        async with self._query() as now:
+            return await listing.dependencies(now, name, version)
+
+    async def revisions(self, name: str) -> list[RevisionRow]:
+        """The captured packuments of a package, oldest first, stale ones among them."""
+        async with self._query() as now:
+            return await listing.revisions(now, name)
+
+    async def events(self, name: str, after: int = 0) -> list[EventRow]:
+        """The events of a package behind an id, oldest first."""
+        async with self._query() as now:
+            return await listing.events(now, name, after)
+
+    async def held(
+        self, after: tuple[str, str] = ("", ""), limit: int = 1000, only: str | None = None
+    ) -> list[HeldFile]:
+        """Tarballs that are held, of one package or of all.
+
+        Ordered byte by byte by name and version, behind the pair `after`: the last pair of an
+        answer is the place to go on from.
+        """
+        async with self._query() as now:
+            return await listing.held(now, after, limit, only)
+
+    async def names(self, after: str = "", limit: int = 1000) -> list[str]:
+        """Names of packages of which something was captured, behind one, in their order."""
+        async with self._query() as now:
+            rows = await now.rows(
+                "SELECT name FROM packages WHERE name > ? AND state <> '' ORDER BY name LIMIT ?",
+                (storable(after), limit),
+            )
+        return [name for (name,) in rows]
+
+    async def resumption(self, command: str) -> Resumption | None:
+        """How far a long command came; None where it is not in the middle of anything."""
+        async with self._query() as now:
+            row = await now.row(
+                "SELECT command, started_at, place FROM resumptions WHERE command = ?", (command,)
+            )
+        return Resumption(*row) if row is not None else None
+
+    async def cursor(self) -> Seq | None:
+        """The feed's cursor; None before the first."""
+        async with self._query() as now:
+            return (await bookkeeping.progress(now))[0]
+
+    async def checkpoint(self) -> Position | None:
+        """The position before which everything is finished; None before the first."""
+        async with self._query() as now:
+            return (await bookkeeping.progress(now))[1]
+
+    async def receipts(self) -> list[KeptReceipt]:
+        """The page receipts that are kept, oldest first."""
+        async with self._query() as now:
+            return await bookkeeping.receipts(now)
+
+    async def last_mark(self) -> Mark | None:
+        """How far the capture log is indexed; None where nothing of it is."""
+        async with self._query() as now:
+            return await bookkeeping.last_mark(now)
+
+    async def mark_at(self, at: str) -> Mark | None:
+        """The newest mark of that time or before; None where there is none."""
+        async with self._query() as now:
+            return await bookkeeping.mark_at(now, at)
+
+    async def following(self) -> StoredFollowing | None:
+        """The first start of following; None where there was none."""
+        async with self._query() as now:
+            return await bookkeeping.first_following(now)

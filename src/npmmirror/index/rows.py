@@ -1,0 +1,228 @@
+"""From a group to the rows of its tables. Pure: what is read of the index comes in as `Ids`."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final
+
+import orjson
+
+from npmmirror.effects import Effects, Event
+from npmmirror.index.group import Group, StoredDocument, StoredDrop, StoredTarball
+from npmmirror.index.statements import PACKAGE_COLUMNS, VERSION_COLUMNS
+from npmmirror.sqlite import Row, storable
+
+EVENTS_EACH: Final = 1_000_000
+"""An event's id is its record's ordinal times this, plus its place among the record's events."""
+MAX_INTEGER: Final = 2**63 - 1
+
+Compared = tuple[StoredDocument, Effects]
+
+_package = attrgetter(*PACKAGE_COLUMNS)
+_version = attrgetter(*VERSION_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package's number and its state before the group."""
+
+    id: int
+    state: str = ""
+
+
+def cleaned(row: Row) -> Row:
+    """The row with what SQLite cannot hold made holdable: lone surrogates, huge integers."""
+    return tuple(_cleaned(value) for value in row)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, int):
+        return max(-MAX_INTEGER, min(value, MAX_INTEGER))
+    return value
+
+
+def json_text(value: Any) -> str:
+    """JSON that is itself always storable: what orjson refuses is written with escapes."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, UnicodeError):
+        return json.dumps(value)
+
+
+def names(group: Group) -> list[str]:
+    """Every package that the group is about, in the order of its first mention."""
+    mentions: Iterable[Any] = (
+        *group.documents,
+        *group.gone,
+        *group.tarballs,
+        *group.drops,
+        *group.finished,
+        *group.skips,
+        *group.wake,
+    )
+    found = dict.fromkeys(item.name for item in mentions)
+    found |= dict.fromkeys(item.package for item in group.work_put)
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """A group's rows by table, each made only when it is taken; `packages` has every name."""
+
+    group: Group
+    packages: Mapping[str, Package]
+
+    @property
+    def compared(self) -> list[Compared]:
+        """The documents that are not stale, each with its effects."""
+        return [(doc, doc.effects) for doc in self.group.documents if doc.effects is not None]
+
+    def _id(self, name: str) -> int:
+        return self.packages[name].id
+
+    def documents(self) -> Iterator[Row]:
+        """For `statements.DOCUMENT`."""
+        for doc, effects in self.compared:
+            facts = effects.package
+            problems = json_text(list(facts.problems)) if facts.problems else None
+            yield (
+                *(self._id(doc.name), doc.name, *_package(facts)),
+                *(facts.modifications, problems, doc.ordinal, doc.ordinal, doc.seq, doc.at),
+            )
+
+    def stale(self) -> Iterator[Row]:
+        """For `statements.STALE`."""
+        for doc in self.group.documents:
+            if doc.effects is None:
+                yield self._id(doc.name), doc.ordinal
+
+    def gone(self) -> Iterator[Row]:
+        """For `statements.GONE`."""
+        for gone in self.group.gone:
+            yield self._id(gone.name), gone.reason, gone.ordinal, gone.seq, gone.at
+
+    def versions(self, documents: Iterable[Compared]) -> Iterator[Row]:
+        """For `statements.VERSION`."""
+        for doc, effects in documents:
+            number = self._id(doc.name)
+            for facts in effects.versions:
+                yield number, facts.version, 1, *_version(facts)
+
+    def vanished(self) -> Iterator[Row]:
+        """For `statements.VANISHED`."""
+        for doc, effects in self.compared:
+            for version in effects.vanished:
+                yield self._id(doc.name), version
+
+    def tags(self) -> Iterator[Row]:
+        """For `statements.TAG`."""
+        for doc, effects in self.compared:
+            for tag, version in (effects.tags or {}).items():
+                yield self._id(doc.name), tag, version
+
+    def people(self) -> Iterator[Row]:
+        """For `statements.PERSON`."""
+        for doc, effects in self.compared:
+            for position, person in enumerate(effects.people or ()):
+                yield self._id(doc.name), person.role, position, person.name, person.email
+
+    def dependencies(self) -> Iterator[Row]:
+        """For `statements.DEPENDENCY`."""
+        for doc, effects in self.compared:
+            for dep in effects.dependencies or ():
+                yield self._id(doc.name), dep.version, dep.kind, dep.name, dep.requirement
+
+    def revisions(self) -> Iterator[Row]:
+        """For `statements.REVISION`."""
+        for doc in self.group.documents:
+            payload = doc.payload
+            yield (
+                *(doc.ordinal, self._id(doc.name), doc.rev, doc.announced_rev, doc.seq, doc.at),
+                *(doc.etag, doc.effects is None, bytes.fromhex(payload.sha256), payload.length),
+                *(doc.place.segment, doc.place.offset, payload.number),
+            )
+
+    def events(self) -> Iterator[Row]:
+        """For `statements.EVENT`, in the order of the records."""
+        for doc, effects in self.compared:
+            for n, event in enumerate(effects.events):
+                yield _event(doc.ordinal * EVENTS_EACH + n, self._id(doc.name), doc, event)
+        for gone in self.group.gone:
+            yield _event(gone.ordinal * EVENTS_EACH, self._id(gone.name), gone, gone.event)
+
+    def files(self) -> list[Row]:
+        """For `statements.FILE`: of each version the newest record alone."""
+        records: list[StoredTarball | StoredDrop] = [*self.group.tarballs, *self.group.drops]
+        records.sort(key=attrgetter("ordinal"))
+        newest = {(record.name, record.version): record for record in records}
+        return [_file(self._id(record.name), record) for record in newest.values()]
+
+    def finished(self) -> Iterator[Row]:
+        """For `statements.FINISHED`."""
+        for end in self.group.finished:
+            yield self._id(end.name), end.seq, end.rev, end.deleted
+
+    def unskipped(self) -> Iterator[Row]:
+        """For `statements.UNSKIP`: packages captured and files stored are no longer skipped."""
+        for doc, _ in self.compared:
+            yield self._id(doc.name), ""
+        for tarball in self.group.tarballs:
+            yield self._id(tarball.name), tarball.version
+
+    def skips(self) -> Iterator[Row]:
+        """For `statements.SKIP`."""
+        for skip in self.group.skips:
+            yield self._id(skip.name), skip.version, skip.reason, skip.detail, skip.at
+
+    def work_put(self) -> Iterator[Row]:
+        """For `statements.WORK`."""
+        for item in self.group.work_put:
+            yield (
+                *(self._id(item.package), item.item, item.reason, item.not_before),
+                *(item.attempts, item.rev, item.seq, item.deleted, item.since, item.detail),
+            )
+
+    def work_done(self) -> list[Row]:
+        """For `statements.WORK_DONE`; a package that has no number has no row."""
+        return [
+            (self._id(name), item) for name, item in self.group.work_done if name in self.packages
+        ]
+
+    def wake(self) -> Iterator[Row]:
+        """For `statements.WAKE`."""
+        for wake in self.group.wake:
+            yield self._id(wake.name), wake.at
+
+    def counts(self) -> Counter[str]:
+        """What the group adds to the totals, but for versions and files."""
+        added = Counter(revisions=len(self.group.documents), events=len(self.group.gone))
+        after = {gone.name: gone.reason for gone in self.group.gone}
+        for doc, effects in self.compared:
+            added["events"] += len(effects.events)
+            after[doc.name] = effects.package.state
+        for name, state in after.items():
+            before = self.packages[name].state
+            added[f"packages_{state}"] += 1
+            if before:
+                added[f"packages_{before}"] -= 1
+        return added
+
+
+def _event(number: int, package: int, record: Any, event: Event) -> Row:
+    return (
+        *(number, package, record.seq, event.kind.value, event.version, event.tag),
+        *(event.happened_at, record.at, event.publisher, json_text(event.detail)),
+    )
+
+
+def _file(package: int, record: StoredTarball | StoredDrop) -> Row:
+    key = (package, record.version, b"", 0)
+    if isinstance(record, StoredDrop):
+        return (*key, "dropped", record.reason, None, None, None, None, record.ordinal)
+    state = "unverifiable" if record.unverifiable else "held"
+    digest = bytes.fromhex(record.sha512)
+    return (*key, state, None, record.path, record.size, digest, record.at, record.ordinal)

@@ -1,0 +1,96 @@
+"""The state of the whole index in a few numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from npmmirror.change import Seq
+from npmmirror.index import bookkeeping, worklist
+from npmmirror.index.group import Mark
+from npmmirror.outcome import WorkItem
+from npmmirror.receipt import Position
+from npmmirror.sqlite import Transaction
+
+ERRORS_SHOWN: Final = 10
+
+_LAST_CHANGE: Final = (
+    "package, seq, revision, latest_version, author, maintainers, dependencies, versions, "
+    "modifications, modified_at, dist_tags, deleted, path, ordinal, observed_at"
+)
+_JSON_COLUMNS: Final = {"maintainers", "dependencies", "dist_tags"}
+_PREFIX: Final = "packages_"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """Counts and places.
+
+    `packages` counts by state; `work_list` (what still has its turn), `dead_letters` and `skips`
+    count by reason. `last_errors` has the newest first. `last_change` is the newest row of the view `changes`, its
+    JSON columns as objects.
+    """
+
+    packages: Mapping[str, int]
+    versions: int
+    tarballs: int
+    tarball_bytes: int
+    revisions: int
+    events: int
+    work_list: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    skips: Mapping[str, int]
+    last_errors: tuple[WorkItem, ...]
+    last_change: Mapping[str, Any] | None
+    cursor: Seq | None
+    checkpoint: Position | None
+    receipts: int
+    last_mark: Mark | None
+
+
+async def status(now: Transaction) -> IndexStatus:
+    """Look at everything; the queries of one snapshot."""
+    totals: dict[str, int] = dict(await now.rows("SELECT what, number FROM totals ORDER BY what"))
+    work: dict[bool, dict[str, int]] = {False: {}, True: {}}
+    for dead, reason, count in await now.rows(
+        "SELECT not_before IS NULL, reason, count(*) FROM work_list GROUP BY 1, 2 ORDER BY 3 DESC"
+    ):
+        work[dead == 1][reason] = count
+    skips = await now.rows("SELECT reason, count(*) FROM skips GROUP BY 1 ORDER BY 2 DESC")
+    [(receipts,)] = await now.rows("SELECT count(*) FROM receipts")
+    cursor, checkpoint = await bookkeeping.progress(now)
+    return IndexStatus(
+        packages={
+            what.removeprefix(_PREFIX): number
+            for what, number in totals.items()
+            if what.startswith(_PREFIX) and number
+        },
+        versions=totals.get("versions", 0),
+        tarballs=totals.get("tarballs", 0),
+        tarball_bytes=totals.get("tarball_bytes", 0),
+        revisions=totals.get("revisions", 0),
+        events=totals.get("events", 0),
+        work_list=work[False],
+        dead_letters=work[True],
+        skips=dict(skips),
+        last_errors=tuple(await worklist.last_errors(now, ERRORS_SHOWN)),
+        last_change=await last_change(now),
+        cursor=cursor,
+        checkpoint=checkpoint,
+        receipts=receipts,
+        last_mark=await bookkeeping.last_mark(now),
+    )
+
+
+async def last_change(now: Transaction) -> dict[str, Any] | None:
+    """The newest row of the view `changes`, in full."""
+    row = await now.row(
+        f"SELECT {_LAST_CHANGE} FROM changes WHERE ordinal IS NOT NULL "  # noqa: S608  a constant
+        "ORDER BY ordinal DESC LIMIT 1"
+    )
+    if row is None:
+        return None
+    change = dict(zip(_LAST_CHANGE.split(", "), row, strict=True))
+    change |= {column: orjson.loads(change[column]) for column in _JSON_COLUMNS}
+    return change | {"deleted": change["deleted"] == 1}

@@ -1,0 +1,313 @@
+"""The one writer of index.db: each call is one transaction, whole or not at all."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import orjson
+
+from npmmirror.change import Seq
+from npmmirror.effects import Known
+from npmmirror.index import bookkeeping, known, statements
+from npmmirror.index.group import (
+    Check,
+    Group,
+    KeptReceipt,
+    Mark,
+    Resumption,
+    StoredFollowing,
+)
+from npmmirror.index.rows import Batches, Compared, Package, cleaned, names
+from npmmirror.index.schema import KIND, Schema
+from npmmirror.receipt import Position, Receipt
+from npmmirror.sqlite import Batch, Database, Row, Transaction, listed, storable
+
+NAMES_EACH: Final = 1000
+UNFINISHED_RECEIPTS: Final = 1000
+"""Receipts of pages not yet worked off that are kept; each is a place to go back to."""
+
+_PACKAGES: Final = (
+    "SELECT json_group_array(json_array(name, id, state)) FROM packages WHERE name IN ({list})"
+)
+_STANDING: Final = (
+    "SELECT count(*), coalesce(sum(held), 0), coalesce(sum(held * size), 0) FROM ("
+    "SELECT state IN ('held', 'unverifiable') AS held, coalesce(size, 0) AS size "
+    "FROM (VALUES {list}) AS k CROSS JOIN versions "
+    "WHERE package_id = k.column1 AND version = k.column2)"
+)
+
+Rows = Iterable[Row]
+
+
+class IndexWriter:
+    """Puts groups into the index. Made by `IndexWriter.open`; used from one event loop.
+
+    All methods raise `IndexUnavailableError` where the file cannot be written now: nothing of the
+    call took effect then, and it may be repeated. `StorageError` otherwise tells of damage.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, path: Path, schema: Schema | None = None) -> Self:
+        """Open index.db; made where it is not there, brought up to date where it is old.
+
+        Raises:
+            StorageError: it is damaged, another program's, or newer than this one.
+        """
+        database = await Database.open(path, KIND)
+        try:
+            await (schema or Schema()).prepare(database, path)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database)
+
+    async def close(self) -> None:
+        """Close the file, once the transaction under way is over."""
+        await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close it."""
+        await self.close()
+
+    async def commit(self, group: Group) -> None:
+        """Make a group's effects visible, all together. Cancelling it does not cut it short.
+
+        Raises:
+            ValueError: a package has more than one document with effects, or `gone`.
+        """
+        _check_singular(group)
+        try:
+            await self._commit(group, lambda rows: rows)
+        except (UnicodeEncodeError, OverflowError):
+            # Documents may hold text and numbers that SQLite cannot. That is rare, and looking at
+            # each value in advance would cost more than the whole insertion.
+            await self._commit(group, lambda rows: map(cleaned, rows))
+
+    async def _commit(self, group: Group, clean: Callable[[Rows], Rows]) -> None:
+        async with self._database.transaction() as now:
+            packages = await _packages(now, names(group), [name for name, _ in group.work_done])
+            commit = _Commit(now, Batches(group, packages), clean)
+            await commit.captures()
+            await commit.files()
+            await commit.work()
+            await commit.totals()
+            await bookkeeping.close_group(now, group)
+
+    async def known(self, name: str) -> Known | None:
+        """What is known of a package; None where nothing of it was captured."""
+        async with self._database.moment() as now:
+            return await known.known(now, name)
+
+    async def receive_page(self, receipt: Receipt, at: str) -> int:
+        """Keep a page's receipt and advance the cursor with it; the receipt's number."""
+        async with self._database.transaction() as now:
+            return await bookkeeping.receive(now, receipt, at, keep=UNFINISHED_RECEIPTS)
+
+    async def receipts(self) -> list[KeptReceipt]:
+        """The receipts that are kept, oldest first; the newest finished one among them."""
+        async with self._database.moment() as now:
+            return await bookkeeping.receipts(now)
+
+    async def rewind(self, cursor: Seq, checkpoint: Position, last_receipt: int | None) -> None:
+        """Go back: set cursor and checkpoint, forget the receipts behind `last_receipt`.
+
+        None forgets them all. Also sets the first cursor and checkpoint of a new index.
+        """
+        async with self._database.transaction() as now:
+            await bookkeeping.rewind(now, cursor, checkpoint, last_receipt)
+
+    async def cursor(self) -> Seq | None:
+        """The feed's cursor; None before the first."""
+        async with self._database.moment() as now:
+            return (await bookkeeping.progress(now))[0]
+
+    async def checkpoint(self) -> Position | None:
+        """The position before which everything is finished; None before the first."""
+        async with self._database.moment() as now:
+            return (await bookkeeping.progress(now))[1]
+
+    async def last_mark(self) -> Mark | None:
+        """How far the capture log is indexed; None where nothing of it is."""
+        async with self._database.moment() as now:
+            return await bookkeeping.last_mark(now)
+
+    async def following(self) -> StoredFollowing | None:
+        """The first start of following; None where there was none."""
+        async with self._database.moment() as now:
+            return await bookkeeping.first_following(now)
+
+    async def last_following(self) -> StoredFollowing | None:
+        """The newest start of following; None where there was none."""
+        async with self._database.moment() as now:
+            return await bookkeeping.last_following(now)
+
+    async def retry(
+        self, at: str, packages: Sequence[str] | None = None, *, dead_only: bool = True
+    ) -> int:
+        """Make rows of the work list due `at`, with all attempts before them; how many.
+
+        Of these packages, or of all; dead letters, or also rows that wait for a later time.
+        """
+        async with self._database.transaction() as now:
+            return await bookkeeping.retry(now, at, packages, dead_only=dead_only)
+
+    async def record_checks(self, checks: Sequence[Check]) -> None:
+        """Note the results of hashing held files again. Packages not known are passed over."""
+        async with self._database.transaction() as now:
+            packages = await _packages(now, [], [check.name for check in checks])
+            rows = [
+                (packages[check.name].id, check.version, check.at, check.result, check.detail)
+                for check in checks
+                if check.name in packages
+            ]
+            await now.run_batch(statements.CHECK, map(cleaned, rows))
+
+    async def note_resumption(self, note: Resumption) -> None:
+        """Note how far a long command came."""
+        async with self._database.transaction() as now:
+            await now.run(
+                "INSERT OR REPLACE INTO resumptions VALUES (?, ?, ?)",
+                (note.command, note.started_at, note.place),
+            )
+
+    async def forget_resumption(self, command: str) -> None:
+        """Forget it: the command came to its end."""
+        async with self._database.transaction() as now:
+            await now.run("DELETE FROM resumptions WHERE command = ?", (command,))
+
+
+def _check_singular(group: Group) -> None:
+    compared = [doc.name for doc in group.documents if doc.effects is not None]
+    compared += [gone.name for gone in group.gone]
+    if len(compared) > len(set(compared)):
+        twice = next(name for name, count in Counter(compared).items() if count > 1)
+        raise ValueError(f"two records of {twice!r} in one group would be compared with the same")
+
+
+async def _packages(
+    now: Transaction, needed: Sequence[str], found: Sequence[str]
+) -> dict[str, Package]:
+    """The packages of these names; those `needed` are given numbers where they have none."""
+    wanted = list(dict.fromkeys((*needed, *found)))
+    packages: dict[str, Package] = {}
+    for start in range(0, len(wanted), NAMES_EACH):
+        packages |= await _look_up(now, wanted[start : start + NAMES_EACH])
+    new = [name for name in needed if name not in packages]
+    if new:
+        [(last,)] = await now.rows("SELECT coalesce(max(id), 0) FROM packages")
+        stored = dict.fromkeys(storable(name) for name in new)
+        numbers = {name: number for number, name in enumerate(stored, start=last + 1)}
+        await now.run_batch(statements.NAME, [(numbers[name], name) for name in stored])
+        packages |= {name: Package(numbers[storable(name)]) for name in new}
+    return packages
+
+
+async def _look_up(now: Transaction, names: Sequence[str]) -> dict[str, Package]:
+    spelt = [storable(name) for name in names]
+    [(found,)] = await now.rows(
+        listed(_PACKAGES, len(spelt)),
+        spelt,
+    )
+    rows = {name: Package(number, state) for name, number, state in orjson.loads(found)}
+    return {name: rows[stored] for name, stored in zip(names, spelt, strict=True) if stored in rows}
+
+
+class _Commit:
+    """One transaction of a group, table by table."""
+
+    def __init__(self, now: Transaction, batches: Batches, clean: Callable[[Rows], Rows]) -> None:
+        self._now = now
+        self._batches = batches
+        self._packages = batches.packages
+        self._clean = clean
+        self._totals = batches.counts()
+
+    async def _put(self, batch: Batch, rows: Rows) -> int:
+        return await self._now.run_batch(batch, self._clean(rows))
+
+    async def captures(self) -> None:
+        """What documents and their absence say."""
+        batches = self._batches
+        await self._put(statements.DOCUMENT, batches.documents())
+        await self._put(statements.STALE, batches.stale())
+        await self._put(statements.GONE, batches.gone())
+        await self._versions()
+        await self._clear("tags")
+        await self._put(statements.TAG, batches.tags())
+        await self._clear("people")
+        await self._put(statements.PERSON, batches.people())
+        await self._clear("dependencies")
+        await self._put(statements.DEPENDENCY, batches.dependencies())
+        await self._put(statements.REVISION, batches.revisions())
+        await self._put(statements.EVENT, batches.events())
+
+    async def _versions(self) -> None:
+        seen = [pair for pair in self._batches.compared if self._packages[pair[0].name].state]
+        new = [pair for pair in self._batches.compared if not self._packages[pair[0].name].state]
+        # Insertion passes over rows that are there, so that it counts those that are new; a
+        # package seen first has none, unless a tarball of it was stored without any document.
+        self._totals["versions"] += await self._insert_versions(seen)
+        await self._put(statements.VERSION, self._batches.versions(seen))
+        inserted = await self._insert_versions(new)
+        self._totals["versions"] += inserted
+        if inserted < sum(len(effects.versions) for _, effects in new):
+            await self._put(statements.VERSION, self._batches.versions(new))
+        await self._put(statements.VANISHED, self._batches.vanished())
+
+    async def _insert_versions(self, compared: list[Compared]) -> int:
+        return await self._put(statements.NEW_VERSION, self._batches.versions(compared))
+
+    async def _clear(self, field: str) -> None:
+        """Empty a set's table of the packages whose documents bring its rows anew."""
+        packages = [
+            package.id
+            for doc, effects in self._batches.compared
+            if getattr(effects, field) is not None and (package := self._packages[doc.name]).state
+        ]
+        if packages:
+            await self._now.run(listed(statements.CLEAR[field], len(packages)), packages)
+
+    async def files(self) -> None:
+        """What tarballs were stored and dropped."""
+        rows = self._batches.files()
+        for start in range(0, len(rows), NAMES_EACH):
+            await self._files(rows[start : start + NAMES_EACH])
+
+    async def _files(self, rows: list[Row]) -> None:
+        keys = [row[:2] for row in rows]
+        before = await self._standing(keys)
+        await self._put(statements.FILE, rows)
+        after = await self._standing(keys)
+        for what, old, new in zip(
+            ("versions", "tarballs", "tarball_bytes"), before, after, strict=True
+        ):
+            self._totals[what] += new - old
+
+    async def _standing(self, keys: list[Row]) -> Row:
+        """Of these versions: how many have a row, how many a file, and of how many bytes."""
+        values = [value for key in map(cleaned, keys) for value in key]
+        [found] = await self._now.rows(listed(_STANDING, len(keys), "(?, ?)"), values)
+        return found
+
+    async def work(self) -> None:
+        """What is finished, not wanted, and left to do."""
+        batches = self._batches
+        await self._put(statements.FINISHED, batches.finished())
+        await self._put(statements.UNSKIP, batches.unskipped())
+        await self._put(statements.SKIP, batches.skips())
+        await self._put(statements.WORK_DONE, batches.work_done())
+        await self._put(statements.WAKE, batches.wake())
+        await self._put(statements.WORK, batches.work_put())
+
+    async def totals(self) -> None:
+        """Add up what the group brought; the last step of its tables."""
+        rows = [(what, number) for what, number in self._totals.items() if number]
+        await self._put(statements.TOTAL, rows)
