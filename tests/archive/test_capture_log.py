@@ -282,16 +282,11 @@ def test_the_order_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_a_record_is_found_by_its_ordinal(tmp_path: Path) -> None:
-    """The places of ordinals, over several segments; none beyond the end."""
-    with CaptureLog.open(tmp_path, segment_bytes=900) as log:
-        places = [log.append(records.mark(AT, cursor=n)).place for n in range(20)]
-        log.write()
-        log.sync()
-    with CaptureReader(tmp_path) as reader:
-        assert [reader.locate(ordinal) for ordinal in range(2, 22)] == places
-        assert reader.locate(22) is None
-        assert reader.header_sha256(places[-1]) == log.tip.header_sha256
+def test_a_record_tells_the_hash_that_the_next_one_vouches_with(tmp_path: Path) -> None:
+    """The last record's hash is that of the tip."""
+    with CaptureLog.open(tmp_path) as log:
+        _mark(log)
+        assert _scan(tmp_path)[-1].hash == log.tip.hash
 
 
 def test_a_scan_goes_on_behind_a_place(tmp_path: Path) -> None:

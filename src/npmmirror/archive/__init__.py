@@ -7,6 +7,7 @@ from npmmirror.archive.errors import (
     DiskFaultError,
     ErasedError,
     TarballTooLargeError,
+    disk_faults,
 )
 from npmmirror.archive.log import CaptureLog
 from npmmirror.archive.reader import CaptureReader
@@ -28,5 +29,6 @@ __all__ = [
     "TarballTooLargeError",
     "Tip",
     "base_of",
+    "disk_faults",
     "needed_numbers",
 ]

@@ -96,7 +96,7 @@ class CaptureLog:
             self.append(genesis(record.at))
         at = max(record.at, self._tip.mark_at) if record.kind is Kind.MARK else record.at
         tip = self._tip
-        packed = pack_record(record, ordinal=tip.ordinal + 1, at=at, prev=tip.header_sha256)
+        packed = pack_record(record, ordinal=tip.ordinal + 1, at=at, prev=tip.hash)
         self._run_for(packed.length).pieces.extend(packed.parts)
         place = self._tip.end
         end = Location(place.segment, place.offset + packed.length)
@@ -169,7 +169,7 @@ class CaptureLog:
 
     def _begin_segment(self, number: int) -> _Run:
         tip = self._tip
-        header = SegmentHeader(number, tip.ordinal + 1, tip.header_sha256, tip.mark, tip.mark_at)
+        header = SegmentHeader(number, tip.ordinal + 1, tip.hash, tip.mark, tip.mark_at)
         run = _Run(number, 0, [header.pack()])
         self._pending.append(run)
         self._tip = replace(tip, end=Location(number, SEGMENT_HEADER_BYTES))

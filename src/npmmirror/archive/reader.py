@@ -10,7 +10,7 @@ from npmmirror.archive.deltas import MAX_FRAMES, decode, prefix_of
 from npmmirror.archive.errors import CaptureDamagedError, ErasedError, disk_faults
 from npmmirror.archive.framing import NO_HASH, SEGMENT_HEADER_BYTES, Encoding
 from npmmirror.archive.scan import missing, next_segment, scan_log
-from npmmirror.archive.segments import Found, Segments, locate
+from npmmirror.archive.segments import Found, Segments
 from npmmirror.capture import Location, Record
 
 
@@ -67,25 +67,6 @@ class CaptureReader:
         for item in self._scan(after):
             yield item if isinstance(item, Damage) else item.record
 
-    def locate(self, ordinal: int) -> Location | None:
-        """The place of a record by its ordinal; None where the log has none.
-
-        Walks over the frames of one segment: about a second for a full one.
-        """
-        try:
-            return locate(self._segments, ordinal)
-        except ValueError:
-            sound = (item for item in self.scan() if isinstance(item, Record))
-            return next((item.place for item in sound if item.ordinal == ordinal), None)
-
-    def header_sha256(self, place: Location) -> str:
-        """The hash of a record's header, which the record behind it vouches for.
-
-        Raises:
-            CaptureDamagedError: as `record`.
-        """
-        return self._find(place).header_hash
-
     def close(self) -> None:
         """Let go of all files."""
         self._segments.close()
@@ -101,7 +82,7 @@ class CaptureReader:
     def _scan(self, after: Location | None) -> Iterator[Found | Damage]:
         if after is not None:
             found = self._find(after)
-            link = Link(found.record.ordinal, found.header_hash, found.record.name, after)
+            link = Link(found.record.ordinal, found.record.hash, found.record.name, after)
             yield from scan_log(self._segments, after.segment, found.end.offset, link)
             return
         numbers = self._segments.numbers()

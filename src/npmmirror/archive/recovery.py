@@ -31,12 +31,12 @@ NOWHERE = Location(0, 0)
 class Tip:
     """The end of the log: its last record, and where the next one goes.
 
-    `header_sha256` is that of the last record's header. `mark` and `mark_at` are ordinal and time of the
+    `hash` is that of the last record's header. `mark` and `mark_at` are ordinal and time of the
     last mark (0 and "" where there is none).
     """
 
     ordinal: int = 0
-    header_sha256: str = NO_HASH
+    hash: str = NO_HASH
     end: Location = NOWHERE
     mark: int = 0
     mark_at: str = ""
@@ -113,7 +113,7 @@ class _Walk:
         self._go_through(segment, self._start(segment))
 
     def _go_through(self, segment: Segment, start: int) -> None:
-        link = Link(self.tip.ordinal, self.tip.header_sha256) if self.tip else None
+        link = Link(self.tip.ordinal, self.tip.hash) if self.tip else None
         for item, _ in scan_segment(segment, start, link, None):
             if isinstance(item, Damage):
                 self._doubt(item)
@@ -155,7 +155,7 @@ class _Walk:
     def _go_behind(self, found: Found) -> None:
         record = found.record
         before = replace(self.tip or Tip(), ordinal=record.ordinal - 1)
-        self.tip = before.advanced(record.kind, record.at, found.header_hash, found.end)
+        self.tip = before.advanced(record.kind, record.at, record.hash, found.end)
 
 
 def _mark_at(segment: Segment, offset: int) -> Found | None:

@@ -70,7 +70,7 @@ def scan_segment(
             continue
         record = found.record
         broken = _break(found, link)
-        link = Link(record.ordinal, found.header_hash, record.name, record.place)
+        link = Link(record.ordinal, record.hash, record.name, record.place)
         if broken is not None:
             yield broken, link
         yield found, link

@@ -34,7 +34,6 @@ class Found:
 
     record: Record
     prev: str
-    header_hash: str
     frame: Frame
     stored: memoryview
 
@@ -97,8 +96,8 @@ class Segment:
         head = bytes(header)
         chained = unpack_header(head)
         place = Location(self.number, offset)
-        digest = header_hash(head)
-        return Found(chained.record(frame, place, digest), chained.prev, digest, frame, stored)
+        record = chained.record(frame, place, header_hash(head))
+        return Found(record, chained.prev, frame, stored)
 
 
 class Segments:
@@ -140,26 +139,3 @@ class Segments:
     def _open(self, number: int) -> Segment:
         flags = os.O_RDONLY | os.O_CLOEXEC
         return Segment(number, os.open(segment_path(self.directory, number), flags))
-
-
-def locate(segments: Segments, ordinal: int) -> Location | None:
-    """The place of a record, found by counting frames from its segment's start.
-
-    Raises:
-        ValueError: a damage is in the way.
-    """
-    for number in reversed(segments.numbers()):
-        segment = segments.open(number)
-        first = segment.header().first
-        if first <= ordinal:
-            return _count(segment, ordinal - first)
-    return None
-
-
-def _count(segment: Segment, records: int) -> Location | None:
-    offset, size = SEGMENT_HEADER_BYTES, segment.size
-    for _ in range(records):
-        if offset >= size:
-            return None
-        offset += unpack_frame(segment.read(offset, FRAME_BYTES)).length
-    return Location(segment.number, offset) if offset < size else None
