@@ -42,6 +42,17 @@ class Failed:
 Outcome = Mirrored | Skipped | Gone | Failed
 
 
+def describe(outcome: Outcome) -> str:
+    """An outcome in a few words, for people."""
+    match outcome:
+        case Mirrored(changed=changed):
+            return "mirrored" if changed else "unchanged"
+        case Skipped(reason=reason, detail=detail) | Failed(reason=reason, detail=detail):
+            return f"{reason} ({detail})" if detail else reason
+        case Gone(reason=reason):
+            return f"gone ({reason})"
+
+
 @dataclass(frozen=True, slots=True)
 class Digests:
     """Digests computed over the bytes that arrived, lower-case hex."""
@@ -82,8 +93,8 @@ TarballOutcome = HeldTarball | MissedTarball
 class WorkItem:
     """A row of the work list. `item` is "" for the packument, else a version's tarball.
 
-    `not_before` None marks a dead letter. `rev` and `seq` tell what was announced (packument).
-    `wanted` holds what a person asked for beyond the policy (see `npmmirror.policy.Want`).
+    `not_before` None marks a dead letter. `rev`, `seq` and `deleted` tell what was announced
+    (packument); `since` is when the row's trouble began.
     """
 
     package: str
@@ -95,6 +106,7 @@ class WorkItem:
     seq: int | str | None = None
     since: str = ""
     detail: str = ""
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

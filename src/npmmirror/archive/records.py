@@ -24,7 +24,7 @@ def following(at: str, *, feed: str, registry: str, since: Seq | None) -> NewRec
     return NewRecord(Kind.FOLLOWING, at, facts=_known(feed=feed, registry=registry, since=since))
 
 
-def packument(  # noqa: PLR0913 - each fact by its name
+def packument(
     at: str,
     name: str,
     payload: Payload,
@@ -46,7 +46,7 @@ def packument(  # noqa: PLR0913 - each fact by its name
     return NewRecord(Kind.PACKUMENT, at, name, facts, payload)
 
 
-def gone(  # noqa: PLR0913 - each fact by its name
+def gone(
     at: str,
     name: str,
     *,

@@ -53,3 +53,18 @@ def columns(rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
         (indent + "  ".join(cell.ljust(widths[place]) for place, cell in enumerate(row))).rstrip()
         for row in cells
     ]
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 tarball`, `2,000 tarballs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shown_bytes(count: int) -> str:
+    """A size as people read it, in decimal units: `2.5 kB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{count:,} B" if unit == "B" else f"{size:,.1f} {unit}"

@@ -1,0 +1,109 @@
+"""A command's side of the control socket."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import anyio
+import orjson
+
+from npmmirror.control.address import socket_path
+from npmmirror.errors import LockedError
+
+Report = dict[str, Any]
+_LINE_BYTES = 4 * 1024 * 1024
+
+
+class DaemonGoneError(LockedError):
+    """The daemon holds the data directory and does not answer, or went away while it worked."""
+
+
+@asynccontextmanager
+async def daemon_of(data_dir: Path) -> AsyncIterator["ControlClient | None"]:
+    """The daemon that runs on a data directory; None where nobody listens."""
+    path = socket_path(data_dir)
+    if not await _listens(path):
+        yield None
+        return
+    async with ControlClient(path) as client:
+        yield client
+
+
+async def _listens(path: Path) -> bool:
+    """Whether somebody accepts connections; a socket's file may be left by a kill."""
+    try:
+        stream = await anyio.connect_unix(path)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
+class ControlClient:
+    """Asks the daemon of a data directory. Use as an async context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._session: aiohttp.ClientSession | None = None
+
+    async def status(self) -> Report:
+        """What `npmmirror status --json` prints.
+
+        Raises:
+            DaemonGoneError: nobody answers.
+        """
+        async with self._asked("GET", "/status", None) as response:
+            report: Report = orjson.loads(await response.read())
+        return report
+
+    async def retry(self, packages: list[str]) -> int:
+        """Make rows of the work list due; how many."""
+        async with self._asked("POST", "/retry", {"packages": packages}) as response:
+            rows: int = orjson.loads(await response.read())["rows"]
+        return rows
+
+    async def sync(
+        self, specs: list[str], options: dict[str, bool]
+    ) -> AsyncGenerator[Report, None]:
+        """Have packages mirrored; reports as they come."""
+        body = {"specs": specs, "options": options}
+        async with self._asked("POST", "/sync", body) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, route: str, body: Report | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("ControlClient is used outside its context")
+        data = orjson.dumps(body) if body is not None else None
+        try:
+            async with self._session.request(
+                method, f"http://daemon{route}", data=data, raise_for_status=True
+            ) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DaemonGoneError(f"the daemon does not answer at {self._path}: {error}") from error
+
+    async def __aenter__(self) -> Self:
+        """Open the connection's session."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(self._path)),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            read_bufsize=_LINE_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,90 @@
+"""The daemon's side of the control socket."""
+
+import contextlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import orjson
+import structlog
+from aiohttp import web
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+log = structlog.get_logger(__name__)
+
+Report = dict[str, Any]
+
+
+class Operations(Protocol):
+    """What a running daemon does for those who ask."""
+
+    async def status(self) -> Report:
+        """The daemon's and the index's state, as `npmmirror status --json` prints it."""
+        ...
+
+    def sync(self, specs: list[str], options: dict[str, bool]) -> MemoryObjectReceiveStream[Report]:
+        """Mirror packages; reports as they come, until the stream ends.
+
+        The work is the daemon's: whoever asked may stop listening.
+        """
+        ...
+
+    async def retry(self, packages: list[str]) -> int:
+        """Make work list rows due, dead letters included; all of them where none is named."""
+        ...
+
+
+class ControlServer:
+    """Serves `Operations` on a Unix socket that only the service's user and group may open."""
+
+    def __init__(self, operations: Operations, path: Path) -> None:
+        self._operations = operations
+        self._path = path
+
+    async def serve(self, *, started: anyio.Event | None = None) -> None:
+        """Serve until cancelled; the socket's file goes with it."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/status", self._status),
+                web.post("/sync", self._sync),
+                web.post("/retry", self._retry),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        # Left by a kill: the directory's lock is ours, so nobody listens there any more.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        try:
+            await web.UnixSite(runner, str(self._path)).start()
+            # The service's group may ask for its state, as it may read its files.
+            self._path.chmod(0o660)
+            if started is not None:
+                started.set()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return _json(await self._operations.status())
+
+    async def _retry(self, request: web.Request) -> web.Response:
+        asked = orjson.loads(await request.read())
+        return _json({"rows": await self._operations.retry(list(asked["packages"]))})
+
+    async def _sync(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        async with self._operations.sync(list(asked["specs"]), dict(asked["options"])) as reports:
+            async for report in reports:
+                await response.write(orjson.dumps(report) + b"\n")
+        return response
+
+
+def _json(body: Report) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")

@@ -1,0 +1,1 @@
+"""The only place that knows everyone: opens resources, starts tasks, drains, closes."""

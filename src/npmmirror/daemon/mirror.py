@@ -1,0 +1,254 @@
+"""A mirror that is open: every part of it made, and tied to the others."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from npmmirror import __version__
+from npmmirror.capture import NewRecord
+from npmmirror.clock import Clock
+from npmmirror.config import Config
+from npmmirror.daemon.lock import DirectoryLock
+from npmmirror.daemon.opening import Opened, open_archive_and_index
+from npmmirror.pipeline.feed import Feed
+from npmmirror.pipeline.fetch import Fetcher
+from npmmirror.pipeline.gate import Gate
+from npmmirror.pipeline.job import Done, Job, Result
+from npmmirror.pipeline.look import Looker
+from npmmirror.pipeline.packuments import PackumentFetcher
+from npmmirror.pipeline.pause import Pause
+from npmmirror.pipeline.record import Pace, Recorder
+from npmmirror.pipeline.removal import RemovalRule
+from npmmirror.pipeline.report import report
+from npmmirror.pipeline.schedule import Schedule
+from npmmirror.pipeline.sync import Syncer
+from npmmirror.pipeline.tarballs import TarballFetcher
+from npmmirror.upstream import Limits, Timeouts, Upstream
+from npmmirror.worker_threads import WorkerThreads
+
+THREADS = 2
+COMMIT_SECONDS = 30.0
+"""How long the last group may take after the drain's end."""
+
+Producer = Callable[[], Coroutine[Any, Any, None]]
+"""Something that brings jobs (or serves whoever does) until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a mirror gets things: the registry's base URL, and the feed's where one is used."""
+
+    registry: str
+    feed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a mirror works: `patient` waits out faults of the host, `raise_bugs` is for tests."""
+
+    patient: bool = True
+    raise_bugs: bool = False
+
+
+class Mirror:
+    """Everything that works on one data directory. Made by `open_mirror`.
+
+    Jobs come in by `feed` and `syncer`, results are committed by `recorder`; `run` moves them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        opened: Opened,
+        upstream: Upstream,
+        *,
+        threads: WorkerThreads,
+        clock: Clock,
+        manner: Manner,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.opened = opened
+        self.upstream = upstream
+        self.gate = Gate()
+        self.host = Pause(clock)
+        self.disk = Pause(clock, longest_seconds=60.0)
+        self.following_since = opened.following_since
+        self.last_change: Done | None = None
+        self._manner = manner
+        self._threads = threads
+        self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
+        self._jobs = anyio.create_memory_object_stream[Job](0)
+        self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
+        self._results = anyio.create_memory_object_stream[Result](config.storage.commit_count)
+        self.feed = self._make_feed()
+        self.fetcher = self._make_fetcher()
+        self.recorder = self._make_recorder()
+        self.syncer = Syncer(
+            self.feed, opened.reader, gives_up=lambda: self.host.paused and not manner.patient
+        )
+
+    async def run(self, stop: anyio.Event, *producers: Producer) -> None:
+        """Run the producers, and move the jobs that they bring to the index, until told to stop.
+
+        Then no new job begins. Work that is not done `fetch.drain_seconds` after the stop is left
+        as it is: the next start does it again.
+        """
+        send_jobs, receive_jobs = self._jobs
+        send_results, receive_results = self._results
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.recorder.run, receive_results)
+            fetching = anyio.CancelScope()
+            tasks.start_soon(self._fetch, fetching, receive_jobs, send_results.clone())
+            async with anyio.create_task_group() as bringing:
+                for producer in (self.feed.send_promoted, *producers):
+                    bringing.start_soon(producer)
+                await stop.wait()
+                bringing.cancel_scope.cancel()
+            deadline = anyio.current_time() + self.config.fetch.drain_seconds
+            fetching.deadline = deadline
+            # A disk that is full would hold the last group for ever; its log is rolled forward.
+            tasks.cancel_scope.deadline = deadline + COMMIT_SECONDS
+            send_jobs.close()
+            send_results.close()
+
+    async def _fetch(
+        self,
+        scope: anyio.CancelScope,
+        jobs: MemoryObjectReceiveStream[Job],
+        results: MemoryObjectSendStream[Result],
+    ) -> None:
+        with scope:
+            await self.fetcher.run(jobs, results, workers=self.config.fetch.concurrency)
+
+    async def begin_following(self, record: NewRecord) -> None:
+        """Have the log say what is followed from here on; what is older is history."""
+        await self.recorder.begin_following(record)
+        self.following_since = self.following_since or record.at
+
+    def committed(self, dones: Sequence[Done]) -> None:
+        """What happens once a group is in the index: the gate opens, and who waits is told."""
+        for done in dones:
+            report(done)
+        self.feed.committed(dones)
+        self.syncer.committed(dones)
+        for done in dones:
+            if done.job.change is not None and done.job.tickets:
+                self.last_change = done
+
+    def _make_feed(self) -> Feed:
+        fetch = self.config.fetch
+        return Feed(
+            self._jobs[0],
+            self._results[0],
+            self.gate,
+            self.opened.reader,
+            self.clock,
+            workers=fetch.concurrency,
+            work_share=fetch.work_share,
+            tarballs_per_job=fetch.tarballs_per_job,
+        )
+
+    def _make_fetcher(self) -> Fetcher:
+        fetch, policy, storage = self.config.fetch, self.config.policy, self.config.storage
+        packuments = PackumentFetcher(
+            self.upstream,
+            self.opened.store,
+            self._threads,
+            large_bytes=fetch.large_packument_bytes,
+        )
+        looker = Looker(
+            packuments,
+            self.opened.examiner,
+            self._threads,
+            self.gate,
+            host=self.host,
+            disk=self.disk,
+            clock=self.clock,
+            rule=RemovalRule(policy.confirm_removal_answers, policy.confirm_removal_hours),
+            following_since=lambda: self.following_since,
+            patient=self._manner.patient,
+        )
+        tarballs = TarballFetcher(
+            self.upstream,
+            self.opened.store,
+            anyio.CapacityLimiter(fetch.concurrency),
+            host=self.host,
+            disk=self.disk,
+            clock=self.clock,
+            max_bytes=policy.max_tarball_bytes,
+            hash_length=storage.subdirectory_hash_length,
+        )
+        return Fetcher(
+            looker,
+            tarballs,
+            self.opened.reader,
+            Schedule(self.clock, fetch.retry_seconds, fetch.retry_max_seconds, fetch.max_attempts),
+            self.clock,
+            host=self.host,
+            disk=self.disk,
+            mode=policy.tarballs,
+            tarballs_per_job=fetch.tarballs_per_job,
+            raise_bugs=self._manner.raise_bugs,
+            patient=self._manner.patient,
+        )
+
+    def _make_recorder(self) -> Recorder:
+        storage = self.config.storage
+        return Recorder(
+            self.opened.log,
+            self.opened.store,
+            self.opened.index,
+            self.opened.writing,
+            clock=self.clock,
+            disk=self.disk,
+            pace=Pace(storage.commit_count, storage.commit_seconds),
+            in_work=lambda: self.gate.running,
+            committed=self.committed,
+        )
+
+
+@asynccontextmanager
+async def open_mirror(
+    config: Config, source: Source, *, clock: Clock, manner: Manner
+) -> AsyncIterator[Mirror]:
+    """Open everything of a data directory, the lock first; close it in the opposite order.
+
+    Raises:
+        NpmmirrorError: in a sentence what is in the way.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(DirectoryLock(config.storage.data_dir))
+        threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
+        opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
+        upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
+        yield Mirror(config, opened, upstream, threads=threads, clock=clock, manner=manner)
+
+
+def _upstream(config: Config, source: Source, threads: WorkerThreads, clock: Clock) -> Upstream:
+    section = config.upstream
+    return Upstream(
+        feed=source.feed,
+        registry=source.registry,
+        tarball_hosts=section.tarball_hosts,
+        user_agent=user_agent(section.contact),
+        timeouts=Timeouts(section.connect_seconds, section.read_seconds, section.total_seconds),
+        limits=Limits(
+            max_packument_bytes=config.fetch.max_packument_bytes,
+            max_compressed_bytes=config.fetch.max_packument_bytes,
+            max_tarball_bytes=config.policy.max_tarball_bytes,
+        ),
+        concurrency=config.fetch.concurrency,
+        clock=clock,
+        attempts=section.max_attempts,
+        threads=threads,
+    )
+
+
+def user_agent(contact: str) -> str:
+    """What upstream's operators see: the program, its version, and whom to write to."""
+    return f"npmmirror/{__version__}" + (f" ({contact})" if contact else "")

@@ -1,0 +1,135 @@
+"""Opening archive and index together: they must agree, and the archive is right."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, TarballStore
+from npmmirror.capture import Location
+from npmmirror.clock import Clock, timestamp
+from npmmirror.config import Config
+from npmmirror.errors import StorageError
+from npmmirror.index import Group, IndexReader, IndexWriter, Mark
+from npmmirror.pipeline.logbook import seal
+from npmmirror.pipeline.packuments import Examiner
+from npmmirror.pipeline.replay import roll_forward
+from npmmirror.worker_threads import WorkerThreads
+
+NEW_LOG = 2
+"""A log of so many records (its genesis and a mark) holds nothing that an index could lack."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The parts of a data directory, open and in agreement.
+
+    `writing` is the one thread that writes to the archive. `following_since` is the time of the
+    first start of following; None where nothing was ever followed.
+    """
+
+    log: CaptureLog
+    captures: CaptureReader
+    index: IndexWriter
+    reader: IndexReader
+    store: TarballStore
+    examiner: Examiner
+    writing: WorkerThreads
+    following_since: str | None
+
+
+@asynccontextmanager
+async def open_archive_and_index(
+    config: Config, threads: WorkerThreads, clock: Clock
+) -> AsyncIterator[Opened]:
+    """Open both; what a kill left between them is made good.
+
+    Raises:
+        StorageError: they do not belong together, or one of them cannot be used.
+    """
+    storage = config.storage
+    async with AsyncExitStack() as stack:
+        writing = stack.enter_context(WorkerThreads(1, "npmmirror-writer"))
+        index = await stack.enter_async_context(await IndexWriter.open(storage.index_path))
+        mark = await index.last_mark()
+        captures = storage.data_dir / "captures"
+        archive = await writing.run(
+            CaptureLog.open,
+            captures,
+            segment_bytes=storage.segment_bytes,
+            committed=mark.place if mark is not None else None,
+        )
+        stack.callback(archive.close)
+        reader = stack.enter_context(CaptureReader(captures))
+        examiner = Examiner(reader, PayloadEncoder())
+        _tell(archive)
+        now = timestamp(clock.now())
+        if mark is None and archive.tip.ordinal <= NEW_LOG:
+            await index.commit(Group(mark=await writing.run(seal, archive, None, now)))
+        else:
+            after = _common(archive, reader, mark, storage.data_dir)
+            records = await roll_forward(
+                archive, reader, index, examiner, config.policy.tarballs, after=after, now=now
+            )
+            if records:
+                log.warning("rolled_forward", records=records)
+        store = TarballStore(
+            staging=storage.staging_path, packages=storage.packages_path, threads=threads
+        )
+        swept = await threads.run(store.prepare)
+        if swept:
+            log.info("staging_swept", files=swept)
+        following = await index.following()
+        yield Opened(
+            archive,
+            reader,
+            index,
+            await stack.enter_async_context(await IndexReader.open(storage.index_path)),
+            store,
+            examiner,
+            writing,
+            following.at if following is not None else None,
+        )
+
+
+def _tell(archive: CaptureLog) -> None:
+    for aside in archive.set_aside:
+        log.warning(
+            "capture_tail_set_aside",
+            segment=aside.segment,
+            offset=aside.offset,
+            bytes=aside.length,
+            moved_to=str(aside.path),
+        )
+    for damage in archive.damages:
+        log.error("capture_damaged", error=str(damage.error()))
+
+
+def _common(
+    archive: CaptureLog, reader: CaptureReader, mark: Mark | None, data_dir: Path
+) -> Location | None:
+    """The place of the record that both know last.
+
+    Raises:
+        StorageError: there is none.
+    """
+    if mark is None:
+        raise StorageError(
+            f"the index in {data_dir} is empty beside a capture log of {archive.tip.ordinal} "
+            "records: run `npmmirror reindex` to rebuild it"
+        )
+    ours = None
+    if mark.ordinal <= archive.tip.ordinal:
+        record = reader.record(mark.place)
+        ours = (record.ordinal, record.hash)
+    if ours != (mark.ordinal, mark.header_sha256):
+        raise StorageError(
+            f"the index in {data_dir} is ahead of the capture log, or of another one (its record "
+            f"{mark.ordinal} is not there): put the newer captures/ back, or run "
+            "`npmmirror reindex` to rebuild the index from what is there"
+        )
+    return mark.place

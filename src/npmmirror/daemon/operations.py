@@ -1,0 +1,71 @@
+"""What a running daemon does for those who ask over the control socket."""
+
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from npmmirror.clock import timestamp
+from npmmirror.daemon.mirror import Mirror
+from npmmirror.daemon.status import Live
+from npmmirror.pipeline.sync import SyncReport, wishes
+from npmmirror.policy import Want
+
+Report = dict[str, Any]
+PROGRESS = 1000
+"""Reports that may wait for a slow reader; those beyond are dropped, the last ones never."""
+
+
+class DaemonOperations:
+    """Does what `npmmirror.control.server.Operations` asks for.
+
+    `tasks` owns the work that is asked for, which goes on when whoever asked goes away.
+    """
+
+    def __init__(self, mirror: Mirror, live: Live, tasks: TaskGroup) -> None:
+        self._mirror = mirror
+        self._live = live
+        self._tasks = tasks
+
+    async def status(self) -> Report:
+        """The state of the daemon and of the index."""
+        return await self._live.report()
+
+    def sync(self, specs: list[str], options: dict[str, bool]) -> MemoryObjectReceiveStream[Report]:
+        """Mirror packages; reports as they come."""
+        send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
+        asked = wishes(
+            specs,
+            all_versions=options.get("all_versions", False),
+            mode=self._mirror.config.policy.tarballs,
+        )
+        work = partial(self._sync, asked, options.get("force", False), send)
+        self._tasks.start_soon(work)
+        return receive
+
+    async def _sync(
+        self, asked: dict[str, Want], force: bool, send: MemoryObjectSendStream[Report]
+    ) -> None:
+        def progress(report: SyncReport) -> None:
+            try:
+                send.send_nowait(report.to_json())
+            except (anyio.WouldBlock, anyio.BrokenResourceError):
+                return
+
+        async with send:
+            reports = await self._mirror.syncer.sync_all(asked, force=force, progress=progress)
+            ends = [report.to_json() | {"end": True} for report in reports]
+            try:
+                for end in ends:
+                    await send.send(end)
+            except anyio.BrokenResourceError:
+                return
+
+    async def retry(self, packages: list[str]) -> int:
+        """Make rows of the work list due now, dead letters included."""
+        now = timestamp(self._mirror.clock.now())
+        rows = await self._mirror.opened.index.retry(now, packages or None, dead_only=False)
+        self._mirror.feed.wake()
+        return rows

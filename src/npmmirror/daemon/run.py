@@ -1,0 +1,186 @@
+"""`npmmirror run`: the mirror open, following, served on its control socket, until it is stopped."""
+
+import shutil
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+
+from npmmirror import __version__
+from npmmirror.archive import records
+from npmmirror.buffer.base import Buffer
+from npmmirror.buffer.sqlite import SqliteBuffer
+from npmmirror.change import Seq
+from npmmirror.clock import Clock, SystemClock, timestamp
+from npmmirror.config import Config
+from npmmirror.control.address import socket_path
+from npmmirror.control.server import ControlServer
+from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.operations import DaemonOperations
+from npmmirror.daemon.signals import watch_signals
+from npmmirror.daemon.status import Live
+from npmmirror.pipeline.follow import Follower
+from npmmirror.pipeline.resume import resume
+from npmmirror.pipeline.watermark import Watermark
+from npmmirror.receipt import Position, Receipt
+
+TRIM_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+async def run(
+    config: Config,
+    source: Source,
+    *,
+    clock: Clock | None = None,
+    stop: anyio.Event | None = None,
+    raise_bugs: bool = False,
+) -> None:
+    """Follow the feed until SIGTERM or SIGINT (or `stop`); a second signal cancels the drain.
+
+    Raises:
+        NpmmirrorError: the daemon cannot start.
+    """
+    clock = clock or SystemClock()
+    stop = stop or anyio.Event()
+    manner = Manner(patient=True, raise_bugs=raise_bugs)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
+        async with (
+            open_mirror(config, source, clock=clock, manner=manner) as mirror,
+            await SqliteBuffer.open(config.storage.data_dir / "buffer.db") as buffer,
+        ):
+            await Daemon(mirror, buffer, source, clock).run(stop)
+        tasks.cancel_scope.cancel()
+
+
+class Daemon:
+    """A mirror that follows a feed through a buffer."""
+
+    def __init__(self, mirror: Mirror, buffer: Buffer, source: Source, clock: Clock) -> None:
+        self._mirror = mirror
+        self._buffer = buffer
+        self._source = source
+        self._clock = clock
+        self._config = mirror.config
+        self._follower = Follower(
+            mirror.upstream,
+            buffer,
+            mirror.recorder.receive_page,
+            clock,
+            source=source.feed or "",
+            page_rows=mirror.config.follow.page_rows,
+            poll_seconds=mirror.config.follow.poll_seconds,
+        )
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Work until told to stop, then drain."""
+        log.info(
+            "started",
+            version=__version__,
+            feed=self._source.feed,
+            registry=self._source.registry,
+            data_dir=str(self._config.storage.data_dir),
+        )
+        producers = (partial(self._follow, stop), self._mirror.feed.serve_work_list, self._watch)
+        await self._mirror.run(stop, *producers)
+        log.info("stopped", finished=self._mirror.recorder.finished)
+
+    async def _follow(self, stop: anyio.Event) -> None:
+        """Find where to go on, then follow, read the buffer and answer on the control socket."""
+        started_at = timestamp(self._clock.now())
+        cursor, watermark = await self._standing()
+        async with anyio.create_task_group() as tasks:
+            live = Live(
+                self._mirror,
+                self._follower,
+                self._buffer,
+                self._source,
+                started_at,
+                watermark,
+                stop,
+            )
+            operations = DaemonOperations(self._mirror, live, tasks)
+            path = socket_path(self._config.storage.data_dir)
+            tasks.start_soon(ControlServer(operations, path).serve)
+            tasks.start_soon(self._follower.run, cursor)
+            tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
+
+    async def _standing(self) -> tuple[Seq, Watermark]:
+        """Cursor and checkpoint, held against the buffer."""
+        index, buffer = self._mirror.opened.index, self._buffer
+        cursor, checkpoint = await index.cursor(), await index.checkpoint()
+        if cursor is None or checkpoint is None:
+            cursor, checkpoint = await self._begin(cursor)
+        await self._note_upstream(cursor)
+        receipts = await index.receipts()
+        found = await resume(buffer, cursor, checkpoint, receipts)
+        if found.lost is not None:
+            log.warning("buffer_lost_changes", detail=found.lost)
+            await index.rewind(found.cursor, found.checkpoint, found.receipt)
+            receipts = await index.receipts()
+        watermark = Watermark(buffer, found.checkpoint)
+        self._mirror.recorder.follow(buffer, watermark, found.cursor, receipts)
+        return found.cursor, watermark
+
+    async def _begin(self, cursor: Seq | None) -> tuple[Seq, Position]:
+        """The very first start, or the first one with a rebuilt index."""
+        index = self._mirror.opened.index
+        mark = await index.last_mark()
+        if cursor is None and mark is not None:
+            cursor = mark.cursor
+        if cursor is None:
+            cursor = await self._follower.start_cursor(self._config.follow.since)
+        checkpoint = await self._buffer.end()
+        await index.rewind(cursor, checkpoint, None)
+        # A page of no rows: whatever happens to the buffer, there is a place to go back to.
+        start = Receipt(before=cursor, after=cursor, end=checkpoint, tail="")
+        await index.receive_page(start, timestamp(self._clock.now()))
+        return cursor, checkpoint
+
+    async def _note_upstream(self, cursor: Seq) -> None:
+        """Have the log say what is followed from here on, where it does not yet."""
+        feed = self._source.feed or ""
+        known = await self._mirror.opened.index.last_following()
+        if known is not None and known.upstream == feed:
+            return
+        if known is not None:
+            log.warning("upstream_changed", before=known.upstream, now=feed)
+        following = records.following(
+            timestamp(self._clock.now()), feed=feed, registry=self._source.registry, since=cursor
+        )
+        await self._mirror.begin_following(following)
+
+    async def _watch(self) -> None:
+        """Trim the buffer below the checkpoint, and look at the disks, every so often."""
+        while True:
+            await self._watch_disks()
+            await self._trim()
+            await self._clock.sleep(TRIM_SECONDS)
+
+    async def _watch_disks(self) -> None:
+        storage = self._config.storage
+        paths = {storage.data_dir, storage.staging_path, storage.packages_path}
+        least = storage.min_free_bytes
+        # A hanging NAS must not hang the worker threads: this call may be left behind.
+        low = await anyio.to_thread.run_sync(_short_of_room, paths, least, abandon_on_cancel=True)
+        if low is None:
+            self._mirror.disk.release()
+        else:
+            self._mirror.disk.hold(f"disk_low: {low} has less than {least} bytes free")
+
+    async def _trim(self) -> None:
+        checkpoint = self._mirror.recorder.checkpoint
+        if checkpoint is not None:
+            await self._buffer.trim(checkpoint)
+
+
+def _short_of_room(paths: Iterable[Path], least: int) -> Path | None:
+    """The first directory whose disk has too little room."""
+    for path in sorted(paths):
+        if shutil.disk_usage(path).free < least:
+            return path
+    return None

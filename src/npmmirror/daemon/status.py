@@ -1,0 +1,144 @@
+"""The state of a mirror as `npmmirror status --json` prints it."""
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from npmmirror import __version__
+from npmmirror.buffer.base import Buffer
+from npmmirror.change import Seq, distance
+from npmmirror.config import Config
+from npmmirror.daemon.mirror import Mirror, Source
+from npmmirror.errors import StorageError
+from npmmirror.index import IndexReader, IndexStatus
+from npmmirror.pipeline.follow import Follower
+from npmmirror.pipeline.watermark import Watermark
+
+Report = dict[str, Any]
+NAMES_SHOWN = 20
+
+
+async def resting_report(config: Config) -> Report:
+    """What the index says where no daemon runs.
+
+    Raises:
+        StorageError: there is no index, or it cannot be read.
+    """
+    path = config.storage.index_path
+    if not await anyio.Path(path).exists():
+        raise StorageError(f"there is no mirror in {config.storage.data_dir} yet")
+    async with await IndexReader.open(path) as reader:
+        index = await reader.status()
+        following = await reader.following()
+    url = following.upstream if following is not None else None
+    return {
+        "version": __version__,
+        "daemon": None,
+        "feed": _feed(index.cursor, None, url, None),
+        "mirror": {"lag": None, "oldest_unfinished_at": None, "at_head": None},
+        "buffer": {"backend": config.buffer.backend, "depth": None},
+        "fetch": None,
+        **_of_index(index),
+        "disk": _disk(config.storage.data_dir),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The parts of a running daemon that its state is read from."""
+
+    mirror: Mirror
+    follower: Follower
+    buffer: Buffer
+    source: Source
+    started_at: str
+    watermark: Watermark
+    draining: anyio.Event
+
+    async def report(self) -> Report:
+        """The state now."""
+        index = await self.mirror.opened.reader.status()
+        depth = await self.buffer.depth(self.watermark.position)
+        return {
+            "version": __version__,
+            "daemon": {
+                "pid": os.getpid(),
+                "started_at": self.started_at,
+                "state": "draining" if self.draining.is_set() else "running",
+            },
+            "feed": _feed(
+                self.follower.cursor, self.follower.head, self.source.feed, self.follower.error
+            ),
+            "mirror": self._lag(index, depth),
+            "buffer": {"backend": self.mirror.config.buffer.backend, "depth": depth},
+            "fetch": self._fetch(),
+            **_of_index(index),
+            "disk": _disk(self.mirror.config.storage.data_dir),
+        }
+
+    def _lag(self, index: IndexStatus, depth: int) -> Report:
+        head, finished = self.follower.head, self.mirror.recorder.finished_seq
+        oldest = self.watermark.oldest
+        idle = not depth and not self.mirror.gate.running and not index.work_list
+        lag = None
+        if head is not None and not depth:
+            lag = 0
+        elif head is not None and finished is not None:
+            lag = distance(head, finished)
+        return {
+            "lag": lag,
+            "oldest_unfinished_at": oldest.observed_at if oldest is not None else None,
+            "at_head": head is not None and head == self.follower.cursor and idle,
+        }
+
+    def _fetch(self) -> Report:
+        gate, host, disk = self.mirror.gate, self.mirror.host, self.mirror.disk
+        traffic = self.mirror.upstream.traffic
+        return {
+            "in_work": gate.running,
+            "packages": sorted(gate.packages())[:NAMES_SHOWN],
+            "waiting": gate.waiting,
+            "paused": host.reason or disk.reason,
+            "paused_since": host.since or disk.since,
+            "finished": self.mirror.recorder.finished,
+            "requests": traffic.requests,
+            "bytes_received": traffic.bytes_received,
+        }
+
+
+def _feed(cursor: Seq | None, head: Seq | None, url: str | None, error: str | None) -> Report:
+    lag = distance(head, cursor) if head is not None and cursor is not None else None
+    if head is not None and head == cursor:
+        lag = 0
+    return {"url": url, "cursor": cursor, "head": head, "follow_lag": lag, "error": error}
+
+
+def _of_index(index: IndexStatus) -> Report:
+    mark = index.last_mark
+    return {
+        "totals": {
+            "packages": dict(index.packages),
+            "versions": index.versions,
+            "tarballs": index.tarballs,
+            "tarball_bytes": index.tarball_bytes,
+            "revisions": index.revisions,
+            "events": index.events,
+        },
+        "work_list": dict(index.work_list),
+        "dead_letters": dict(index.dead_letters),
+        "skips": dict(index.skips),
+        "last_errors": [asdict(row) for row in index.last_errors],
+        "last_change": dict(index.last_change) if index.last_change is not None else None,
+        "last_commit": None
+        if mark is None
+        else {"ordinal": mark.ordinal, "committed_at": mark.committed_at},
+    }
+
+
+def _disk(data_dir: Path) -> Report:
+    usage = shutil.disk_usage(data_dir)
+    return {"path": str(data_dir), "free_bytes": usage.free, "total_bytes": usage.total}

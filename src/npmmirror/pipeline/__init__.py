@@ -1,0 +1,1 @@
+"""The way of a change: follow, feed, fetch, record."""

@@ -1,0 +1,182 @@
+"""Hands out jobs: live changes from the buffer first, with a share left for the work list."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectSendStream
+
+from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry
+from npmmirror.change import Change
+from npmmirror.clock import Clock, timestamp
+from npmmirror.index import IndexReader
+from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.gate import Gate
+from npmmirror.pipeline.job import PACKUMENT, Done, Job, Passed, Result
+from npmmirror.pipeline.watermark import Watermark
+
+READ_ROWS = 500
+WINDOW = 100_000
+"""Changes that may lie behind the finished prefix; reading stops there. A change is some 200
+bytes, and a job is bounded in time, so that this is a guard of memory and no brake."""
+IDLE_SECONDS = 30.0
+"""The longest sleep of the work list's task, whatever it believes to know."""
+SHORTEST_SECONDS = 0.05
+"""Rows that are due while their packages are busy would have it spin."""
+UNAVAILABLE_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Feed:
+    """Owns the gate's front side: every job of whatever origin passes here."""
+
+    def __init__(
+        self,
+        jobs: MemoryObjectSendStream[Job],
+        passed: MemoryObjectSendStream[Result],
+        gate: Gate,
+        index: IndexReader,
+        clock: Clock,
+        *,
+        workers: int,
+        work_share: float,
+        tarballs_per_job: int,
+    ) -> None:
+        self._jobs = jobs
+        self._passed = passed
+        self._gate = gate
+        self._index = index
+        self._clock = clock
+        self._workers = workers
+        self._shared = max(1, int(workers * work_share))
+        self._per_job = tarballs_per_job
+        self._from_work_list: set[str] = set()
+        self._promoted: deque[Job] = deque()
+        self._wake_promoted = anyio.Event()
+        self._wake_work = anyio.Event()
+        self._room = anyio.Event()
+        self._live_waiting = False
+
+    async def submit(self, job: Job) -> None:
+        """Bring in a job from outside (a person's `sync`); returns once it is handed on."""
+        if self._gate.admit(job):
+            await self._jobs.send(job)
+
+    async def read_buffer(self, buffer: Buffer, watermark: Watermark) -> None:
+        """Follow the buffer from the watermark's position on, for ever."""
+        position = watermark.position
+        while True:
+            while len(watermark) >= WINDOW:
+                self._room = anyio.Event()
+                await self._room.wait()
+            try:
+                entries = await buffer.read(position, READ_ROWS)
+                if not entries:
+                    await buffer.wait(position)
+                    continue
+            except BufferUnavailableError as error:
+                log.warning("buffer_unavailable", error=str(error))
+                await self._clock.sleep(UNAVAILABLE_SECONDS)
+                continue
+            await self._offer(entries, watermark)
+            position = buffer.advance(position, entries)
+
+    async def _offer(self, entries: Sequence[Entry], watermark: Watermark) -> None:
+        names = {entry.change.id for entry in entries}
+        finished = await self._index.finished(sorted(names))
+        passed: list[int] = []
+        for entry in entries:
+            change, ticket = entry.change, watermark.open(entry)
+            seen = change.rev is not None and finished.get(change.id) == (
+                change.rev,
+                change.deleted,
+            )
+            if change.id.startswith("_") or (seen and not self._gate.busy(change.id)):
+                passed.append(ticket)
+            else:
+                await self._send_live(Job(change.id, change=change, tickets=[ticket]))
+        if passed:
+            await self._passed.send(Passed(tuple(passed)))
+
+    async def _send_live(self, job: Job) -> None:
+        if not self._gate.admit(job):
+            return
+        self._live_waiting = True
+        try:
+            await self._jobs.send(job)
+        finally:
+            self._live_waiting = False
+
+    async def serve_work_list(self, only: frozenset[str] | None = None) -> None:
+        """Hand out rows of the work list as they fall due, for ever; `only` of these packages."""
+        while True:
+            self._wake_work = anyio.Event()
+            free = (self._shared if self._live_waiting else self._workers) - len(
+                self._from_work_list
+            )
+            now = timestamp(self._clock.now())
+            sent = await self._send_due(now, free, only) if free > 0 else 0
+            if not sent:
+                await self._until_due(now, free)
+
+    async def _send_due(self, now: str, free: int, only: frozenset[str] | None) -> int:
+        rows = await self._index.due(
+            now, packages=free, rows_each=self._per_job, busy=self._gate.packages(), only=only
+        )
+        jobs = [_work_job(package, items) for package, items in rows.items()]
+        for job in jobs:
+            # The gate is asked again: while one job waited to be handed on, another may have
+            # entered. Rows that are passed over stay due.
+            if self._gate.busy(job.package):
+                continue
+            self._gate.admit(job)
+            self._from_work_list.add(job.package)
+            await self._jobs.send(job)
+        return len(jobs)
+
+    async def _until_due(self, now: str, free: int) -> None:
+        """Wait for the next row to fall due, or for a place, or for a word that rows came."""
+        seconds = IDLE_SECONDS
+        if free > 0:
+            due = await self._index.seconds_to_due(now)
+            seconds = IDLE_SECONDS if due is None else due
+        with anyio.move_on_after(min(max(seconds, SHORTEST_SECONDS), IDLE_SECONDS)):
+            await self._wake_work.wait()
+
+    async def send_promoted(self) -> None:
+        """Hand on jobs that waited behind one of their package, for ever."""
+        while True:
+            while self._promoted:
+                await self._jobs.send(self._promoted.popleft())
+            self._wake_promoted = anyio.Event()
+            await self._wake_promoted.wait()
+
+    def committed(self, dones: Sequence[Done]) -> None:
+        """Open the gate behind jobs whose results are in the index."""
+        for done in dones:
+            package = done.job.package
+            self._from_work_list.discard(package)
+            if done.release is not None:
+                done.release()
+            following = self._gate.release(package)
+            if following is not None:
+                self._promoted.append(following)
+                self._wake_promoted.set()
+        self._room.set()
+        self._wake_work.set()
+
+    def wake(self) -> None:
+        """The work list has new rows."""
+        self._wake_work.set()
+
+
+def _work_job(package: str, items: Sequence[WorkItem]) -> Job:
+    """A job of the rows that are due for a package."""
+    rows = {item.item: item for item in items}
+    packument = rows.get(PACKUMENT)
+    change = None
+    if packument is not None and packument.seq is not None:
+        change = Change(packument.seq, package, packument.rev, packument.deleted)
+    return Job(package, document=packument is not None, change=change, work=rows)

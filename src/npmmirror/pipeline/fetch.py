@@ -1,0 +1,248 @@
+"""A fixed number of workers that turn jobs into results."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from npmmirror.clock import Clock, timestamp
+from npmmirror.index import IndexReader
+from npmmirror.outcome import (
+    Failed,
+    Gone,
+    Mirrored,
+    MissedTarball,
+    Outcome,
+    TarballOutcome,
+    Work,
+    WorkItem,
+)
+from npmmirror.pipeline.job import PACKUMENT, WANTED, Done, Job, Result
+from npmmirror.pipeline.look import STALE, Look, Looker
+from npmmirror.pipeline.pause import Pause
+from npmmirror.pipeline.removal import NOT_FOUND
+from npmmirror.pipeline.schedule import Schedule
+from npmmirror.pipeline.tarballs import Claim, TarballFetcher
+from npmmirror.policy import TarballPolicy, Want, resolve, wanted_tarballs
+
+BUG = "bug"
+
+log = structlog.get_logger(__name__)
+
+
+class Fetcher:
+    """Does jobs: the packument, what it changes, and the tarballs that are wanted of it."""
+
+    def __init__(
+        self,
+        looker: Looker,
+        tarballs: TarballFetcher,
+        index: IndexReader,
+        schedule: Schedule,
+        clock: Clock,
+        *,
+        host: Pause,
+        disk: Pause,
+        mode: TarballPolicy,
+        tarballs_per_job: int,
+        patient: bool,
+        raise_bugs: bool = False,
+    ) -> None:
+        self._looker = looker
+        self._tarballs = tarballs
+        self._index = index
+        self._schedule = schedule
+        self._clock = clock
+        self._host = host
+        self._disk = disk
+        self._mode = mode
+        self._per_job = tarballs_per_job
+        self._patient = patient
+        self._raise_bugs = raise_bugs
+        self._tokens = itertools.count()
+        self.in_work: dict[str, float] = {}
+
+    async def run(
+        self,
+        jobs: MemoryObjectReceiveStream[Job],
+        results: MemoryObjectSendStream[Result],
+        *,
+        workers: int,
+    ) -> None:
+        """Work until `jobs` is closed and empty; then close `results`."""
+        async with results, jobs, anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(self._work, jobs.clone(), results.clone())
+
+    async def _work(
+        self, jobs: MemoryObjectReceiveStream[Job], results: MemoryObjectSendStream[Result]
+    ) -> None:
+        async with jobs, results:
+            async for job in jobs:
+                if self._patient:
+                    await self._host.ready()
+                    await self._disk.ready()
+                await results.send(await self.finish(job))
+
+    async def finish(self, job: Job) -> Done:
+        """The result of a job. A bug in the way is a result too, with its traceback in the log."""
+        job.sent = True
+        started = self._clock.monotonic()
+        self.in_work[job.package] = started
+        try:
+            done = await self._mirror(job)
+        except Exception as bug:
+            if self._raise_bugs:
+                raise
+            log.exception("bug", package=job.package)
+            failed = Failed(BUG, None, f"{type(bug).__name__}: {bug}")
+            done = self._done(job, Look(failed, None), [], [])
+        finally:
+            del self.in_work[job.package]
+        return replace(done, seconds=self._clock.monotonic() - started)
+
+    async def _mirror(self, job: Job) -> Done:
+        known = await self._index.known(job.package)
+        if job.document:
+            look = await self._looker.look(job, known, f"{next(self._tokens)}")
+        else:
+            look = Look(Mirrored(changed=False), known)
+        try:
+            wanted = self._wanted(job, look)
+            claims = await self._claims(job.package, look, wanted[: self._per_job])
+            outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
+        except BaseException:
+            if look.release is not None:
+                look.release()
+            raise
+        return self._done(job, look, wanted, outcomes)
+
+    def _wanted(self, job: Job, look: Look) -> list[str]:
+        """Versions to fetch: by the policy, by a person's wish, and by the work list."""
+        wanted: dict[str, None] = {}
+        if look.packument is not None and look.effects is not None:
+            chosen = wanted_tarballs(
+                look.packument, look.effects, look.known, self._mode, job.want or Want()
+            )
+            wanted = dict.fromkeys(chosen)
+        held = look.known.versions if look.known is not None else {}
+        for version in job.tarball_rows:
+            if version not in held or not held[version].state:
+                wanted[version] = None
+        return list(wanted)
+
+    async def _claims(self, package: str, look: Look, versions: list[str]) -> list[Claim]:
+        """What upstream says of these versions: by the document at hand, else by the index."""
+        fresh: list[Claim] = []
+        stored: list[str] = []
+        for version in versions:
+            if look.packument is not None and version in look.packument.versions:
+                dist = look.packument.manifest(version).dist
+                fresh.append(Claim(version, dist.tarball, dist.integrity, dist.shasum))
+            else:
+                stored.append(version)
+        if stored:
+            rows = await self._index.claims(package, stored)
+            fresh += [Claim(*row) for row in rows]
+        return fresh
+
+    def _done(
+        self, job: Job, look: Look, wanted: list[str], outcomes: list[TarballOutcome]
+    ) -> Done:
+        tried = {outcome.version for outcome in outcomes}
+        put = [
+            *self._packument_row(job, look),
+            *(self._tarball_row(job, version, failed) for version, failed in _failures(outcomes)),
+            *(self._left(job, version) for version in wanted if version not in tried),
+        ]
+        kept = {row.item for row in put}
+        taken = {*job.work, *tried, *([PACKUMENT] if job.document else [])}
+        return Done(
+            job=job,
+            outcome=self._outcome(job, look),
+            at=timestamp(self._clock.now()),
+            document=look.document,
+            gone=look.gone,
+            tarballs=tuple(outcomes),
+            work=Work(put=tuple(put), done=tuple(taken - kept)),
+            release=look.release,
+        )
+
+    @staticmethod
+    def _outcome(job: Job, look: Look) -> Outcome:
+        """The look's outcome, unless a person asked for versions that are not there."""
+        if job.want is None or look.packument is None or not isinstance(look.outcome, Mirrored):
+            return look.outcome
+        unmet = [spec for spec in job.want.specs if not resolve(spec, look.packument)]
+        if not unmet:
+            return look.outcome
+        if look.packument.unpublished is not None:
+            return Gone("unpublished")
+        return Failed("no_such_version", None, ", ".join(unmet))
+
+    def _packument_row(self, job: Job, look: Look) -> list[WorkItem]:
+        """The row that has the packument tried again, where that failed."""
+        failed = look.outcome
+        if not isinstance(failed, Failed) or (job.change is None and not job.work):
+            return []
+        row = job.work.get(PACKUMENT)
+        attempts = self._attempts(row, failed)
+        retry_at = failed.retry_at
+        if retry_at is None and failed.reason == STALE:
+            retry_at = self._schedule.after_stale(attempts)
+        elif retry_at is None:
+            retry_at = self._schedule.after(max(attempts, 1))
+        change = job.change
+        return [
+            WorkItem(
+                job.package,
+                PACKUMENT,
+                failed.reason,
+                timestamp(retry_at) if retry_at is not None else None,
+                attempts,
+                rev=change.rev if change is not None else None,
+                seq=change.seq if change is not None else None,
+                since=row.since if row is not None and row.since else self._schedule.now(),
+                detail=failed.detail,
+                deleted=change.deleted if change is not None else False,
+            )
+        ]
+
+    @staticmethod
+    def _attempts(row: WorkItem | None, failed: Failed) -> int:
+        before = row.attempts if row is not None else 0
+        if failed.reason == NOT_FOUND and row is not None and row.reason != NOT_FOUND:
+            before = 0  # answers of "not there" are counted by themselves
+        return before + (1 if failed.counts else 0)
+
+    def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
+        row = job.work.get(version)
+        attempts = self._attempts(row, failed)
+        retry_at = self._schedule.after(max(attempts, 1))
+        return WorkItem(
+            job.package,
+            version,
+            failed.reason,
+            timestamp(retry_at) if retry_at is not None else None,
+            attempts,
+            since=row.since if row is not None and row.since else self._schedule.now(),
+            detail=failed.detail,
+        )
+
+    def _left(self, job: Job, version: str) -> WorkItem:
+        """A tarball that this job had no time for: due at once."""
+        row = job.work.get(version)
+        now = self._schedule.now()
+        if row is not None:
+            return replace(row, not_before=now)
+        return WorkItem(job.package, version, WANTED, now, since=now)
+
+
+def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:
+    """The tarballs that are to be tried again."""
+    for outcome in outcomes:
+        if isinstance(outcome, MissedTarball) and isinstance(outcome.outcome, Failed):
+            yield outcome.version, outcome.outcome

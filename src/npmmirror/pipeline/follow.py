@@ -1,0 +1,128 @@
+"""Reads the changes feed into the buffer; a cursor moves only behind what is durable."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import structlog
+
+from npmmirror.buffer.base import Buffer, BufferUnavailableError, Receipt
+from npmmirror.change import Page, Seq, distance
+from npmmirror.clock import Clock, timestamp
+from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
+from npmmirror.upstream import Upstream, UpstreamError
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Keeps the buffer behind the feed.
+
+    `receive` commits the page's receipt and the cursor to the index; only then the next page is
+    asked for. What fails is tried again with growing pauses: nothing is skipped.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        buffer: Buffer,
+        receive: Callable[[Receipt], Awaitable[None]],
+        clock: Clock,
+        *,
+        source: str,
+        page_rows: int,
+        poll_seconds: float,
+    ) -> None:
+        self._upstream = upstream
+        self._buffer = buffer
+        self._receive = receive
+        self._clock = clock
+        self._source = source
+        self._page_rows = page_rows
+        self._poll_seconds = poll_seconds
+        self._failures = 0
+        self._poked = anyio.Event()
+        self.cursor: Seq | None = None
+        self.head: Seq | None = None
+        self.error: str | None = None
+        self.rows = 0
+
+    async def start_cursor(self, since: Seq) -> Seq:
+        """The cursor to begin with: `since` itself, or the head of the feed for "now"."""
+        while since == "now":
+            try:
+                return (await self._upstream.head()).update_seq
+            except UpstreamError as error:
+                await self._back_off(error)
+        return since
+
+    async def run(self, cursor: Seq) -> None:
+        """Follow from a cursor on, for ever."""
+        self.cursor = cursor
+        while True:
+            try:
+                full = await self._step()
+            except (UpstreamError, BufferUnavailableError) as error:
+                await self._back_off(error)
+                continue
+            self._recovered()
+            if not full:
+                await self._rest()
+
+    async def _step(self) -> bool:
+        """One page; whether there is more at once."""
+        before = self.cursor
+        page = await self._upstream.changes(before if before is not None else 0, self._page_rows)
+        await self._keep(page, before)
+        full = len(page.changes) >= self._page_rows
+        if full:
+            self.head = (await self._upstream.head()).update_seq
+        else:
+            self.head = page.last_seq
+        return full
+
+    async def _keep(self, page: Page, before: Seq | None) -> None:
+        if page.changes:
+            end, tail = await self._buffer.append(
+                page.changes, observed_at=timestamp(self._clock.now()), source=self._source
+            )
+        elif page.last_seq != before:
+            end, tail = await self._buffer.end(), ""
+        else:
+            return
+        # The rows are durable; the cursor follows. A kill in between reads the page twice, which
+        # feed notices.
+        await self._receive(Receipt(before, page.last_seq, end, tail))
+        self.cursor = page.last_seq
+        self.rows += len(page.changes)
+        log.debug("page", rows=len(page.changes), cursor=page.last_seq)
+
+    async def _rest(self) -> None:
+        self._poked = anyio.Event()
+        with anyio.move_on_after(self._poll_seconds):
+            await self._poked.wait()
+
+    def poke(self) -> None:
+        """Look at the feed now instead of at the end of the poll's pause."""
+        self._poked.set()
+
+    async def _back_off(self, error: Exception) -> None:
+        self._failures += 1
+        longest = min(FIRST_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_SECONDS)
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        seconds = max(self._clock.jitter(longest / 2, longest), retry_after)
+        self.error = str(error)
+        log.warning("follow_failed", error=str(error), attempt=self._failures, seconds=seconds)
+        await self._clock.sleep(seconds)
+
+    def _recovered(self) -> None:
+        if self._failures:
+            log.info("follow_recovered", attempts=self._failures)
+        self._failures = 0
+        self.error = None
+
+    @property
+    def lag(self) -> int | None:
+        """How many seqs the buffer's end is behind the head; None where seqs are opaque."""
+        if self.head is None or self.cursor is None:
+            return None
+        return distance(self.head, self.cursor)

@@ -1,0 +1,104 @@
+"""What passes from feed to fetch, and from fetch to record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from npmmirror.capture import Payload
+from npmmirror.change import Change
+from npmmirror.effects import Effects, Event
+from npmmirror.outcome import Outcome, TarballOutcome, Work, WorkItem
+from npmmirror.policy import Want
+
+PACKUMENT = ""
+"""The item of a work list row that stands for the packument itself."""
+WANTED = "wanted"
+"""The reason of a row that nothing went wrong with: its turn has not come."""
+
+
+@dataclass(slots=True)
+class Job:
+    """Everything to do for a package in one go. At most one a package is in work (the gate).
+
+    `tickets` are the changes that it finishes (`Watermark`), `change` the newest of them.
+    `document` asks for the packument; `work` are the rows of the work list that it takes on.
+    `want` and `force` come from a person's `sync`; `replies` are told of the end, after it is
+    committed. `sent` is set when the first request goes out: from then on nothing joins.
+    """
+
+    package: str
+    document: bool = True
+    change: Change | None = None
+    tickets: list[int] = field(default_factory=list)
+    work: dict[str, WorkItem] = field(default_factory=dict)
+    want: Want | None = None
+    force: bool = False
+    replies: list[Callable[["Done"], None]] = field(default_factory=list)
+    sent: bool = False
+
+    def join(self, other: "Job") -> None:
+        """Take over what a later job of the same package is to do."""
+        self.document = self.document or other.document
+        self.change = other.change or self.change
+        self.tickets += other.tickets
+        self.work |= other.work
+        self.want = _both(self.want, other.want)
+        self.force = self.force or other.force
+        self.replies += other.replies
+
+    @property
+    def tarball_rows(self) -> tuple[str, ...]:
+        """Versions whose tarballs the work list asks for."""
+        return tuple(item for item in self.work if item != PACKUMENT)
+
+
+def _both(one: Want | None, other: Want | None) -> Want | None:
+    """What two people asked for."""
+    if one is None or other is None:
+        return one or other
+    specs = dict.fromkeys((*one.specs, *other.specs))
+    return Want(tuple(specs), one.all_versions or other.all_versions)
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedDocument:
+    """A packument to record. `effects` is None where it is stale: kept, and nothing more."""
+
+    payload: Payload
+    rev: str | None
+    etag: str | None
+    effects: Effects | None
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedGone:
+    """The confirmed word that upstream has the package no longer, with its evidence."""
+
+    reason: str
+    evidence: dict[str, str | int]
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job's result, on its way to be recorded."""
+
+    job: Job
+    outcome: Outcome
+    at: str
+    document: CapturedDocument | None = None
+    gone: CapturedGone | None = None
+    tarballs: tuple[TarballOutcome, ...] = ()
+    work: Work = field(default_factory=Work)
+    seconds: float = 0.0
+    release: Callable[[], None] | None = None
+    """Lets the next large packument pass, once this one is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Changes that need no work: design documents, and rows that were finished before."""
+
+    tickets: tuple[int, ...]
+
+
+Result = Done | Passed

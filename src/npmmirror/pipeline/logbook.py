@@ -1,0 +1,61 @@
+"""What a result writes to the capture log."""
+
+from dataclasses import dataclass
+
+from npmmirror.archive import CaptureLog, records
+from npmmirror.capture import Appended
+from npmmirror.change import Seq
+from npmmirror.index import Mark
+from npmmirror.outcome import HeldTarball
+from npmmirror.pipeline.job import Done
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The records of one result, in the order in which they were appended."""
+
+    document: Appended | None = None
+    gone: Appended | None = None
+    tarballs: tuple[Appended, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.document or self.gone or self.tarballs)
+
+
+def append(archive: CaptureLog, done: Done) -> Logged:
+    """Append what a result brought: its document, its end, its tarballs."""
+    name, change = done.job.package, done.job.change
+    seq = change.seq if change is not None else None
+    document = gone = None
+    if (captured := done.document) is not None:
+        document = archive.append(
+            records.packument(
+                done.at,
+                name,
+                captured.payload,
+                seq=seq,
+                announced=change.rev if change is not None else None,
+                rev=captured.rev,
+                etag=captured.etag,
+                stale=captured.effects is None,
+            )
+        )
+    if (end := done.gone) is not None:
+        gone = archive.append(
+            records.gone(done.at, name, reason=end.reason, evidence=end.evidence, seq=seq)
+        )
+    tarballs = tuple(
+        archive.append(records.tarball(done.at, name, tarball))
+        for tarball in done.tarballs
+        if isinstance(tarball, HeldTarball)
+    )
+    return Logged(document, gone, tarballs)
+
+
+def seal(archive: CaptureLog, cursor: Seq | None, at: str) -> Mark:
+    """End a group: the mark, then everything written and durable."""
+    appended = archive.append(records.mark(at, cursor=cursor))
+    archive.write()
+    archive.sync()
+    return Mark(appended.ordinal, appended.at, archive.tip.hash, appended.place, cursor)

@@ -1,0 +1,99 @@
+"""Pausing as a whole: faults of the host or of the disk are nobody's attempt."""
+
+import math
+
+import anyio
+import structlog
+
+from npmmirror.clock import Clock, timestamp
+
+EVERYWHERE = 8
+"""Different packages that must fail one after the other before the host is to blame."""
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 300.0
+
+log = structlog.get_logger(__name__)
+
+
+class Pause:
+    """Stops all fetching while upstream (or the disk) is at fault, and lets one try at a time.
+
+    After a fault everybody waits; when the wait is over a single caller goes ahead. Its success
+    opens the way for all, its failure doubles the wait.
+    """
+
+    def __init__(self, clock: Clock, *, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self._clock = clock
+        self._longest = longest_seconds
+        self._seconds = 0.0
+        self._until = 0.0
+        self._suspects: set[str] = set()
+        self._turn = anyio.Lock()
+        self._trying = False
+        self._held = False
+        self.reason: str | None = None
+        self.since: str | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether fetching is stopped now."""
+        return self.reason is not None
+
+    async def ready(self) -> None:
+        """Return when a request may be sent: at once, or as the one that tries after a pause."""
+        while self.reason is not None:
+            async with self._turn:
+                if not self.paused:
+                    return  # the one that tried before was lucky
+                wait = self._until - self._clock.monotonic()
+                if wait <= 0:
+                    # Should this try end with neither word, the next may try as much later.
+                    self._until = self._clock.monotonic() + self._seconds
+                    self._trying = True
+                    return
+                await self._clock.sleep(min(wait, 1.0))
+
+    def fault(self, reason: str, detail: str, retry_after: float | None = None) -> None:
+        """The host or the disk failed: stop everything for a while, longer each time."""
+        if self._held or (self.paused and not self._trying):
+            return  # one of those that were under way when it began
+        if not self.paused:
+            self.since = timestamp(self._clock.now())
+        self._trying = False
+        self._seconds = min(max(self._seconds * 2, FIRST_SECONDS), self._longest)
+        wait = max(self._clock.jitter(self._seconds / 2, self._seconds), retry_after or 0.0)
+        self._until = self._clock.monotonic() + wait
+        self.reason = f"{reason}: {detail}" if detail else reason
+        log.warning("fetching_paused", reason=reason, detail=detail, seconds=round(wait, 1))
+
+    def suspect(self, package: str, reason: str, detail: str) -> bool:
+        """A fault that may be the package's or the host's; True where it is met everywhere."""
+        self._suspects.add(package)
+        if len(self._suspects) < EVERYWHERE and self.reason is None:
+            return False
+        self.fault(reason, detail)
+        return True
+
+    def hold(self, reason: str) -> None:
+        """Stop everything until `release`."""
+        if self.reason != reason:
+            log.error("fetching_held", reason=reason)
+            self.since = timestamp(self._clock.now())
+        self.reason = reason
+        self._held = True
+        self._until = math.inf
+
+    def release(self) -> None:
+        """End what `hold` began; does nothing to other pauses."""
+        if self._held:
+            self._held = False
+            self._until = 0.0
+            self.success()
+
+    def success(self) -> None:
+        """Something arrived: all is well."""
+        self._suspects.clear()
+        if self.reason is not None and not self._held:
+            log.info("fetching_resumed", reason=self.reason, since=self.since)
+            self.reason = self.since = None
+            self._seconds = 0.0

@@ -1,0 +1,232 @@
+"""The storage writer: the only one that writes to the archive and to the index.
+
+The order within a group is the promise of the whole mirror: tarballs durable under their final
+names, then the capture log durable with its mark, then one index transaction with the effects and
+the checkpoint. A kill in between leaves files and records that the next start finds and adopts.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from npmmirror.archive import CaptureLog, DiskFaultError, TarballStore
+from npmmirror.buffer.base import Buffer
+from npmmirror.capture import NewRecord
+from npmmirror.change import Seq
+from npmmirror.clock import Clock, timestamp
+from npmmirror.index import (
+    Group,
+    IndexUnavailableError,
+    IndexWriter,
+    KeptReceipt,
+    Mark,
+    StoredFollowing,
+)
+from npmmirror.outcome import HeldTarball
+from npmmirror.pipeline.grouping import grouped
+from npmmirror.pipeline.job import Done, Passed, Result
+from npmmirror.pipeline.logbook import Logged, append, seal
+from npmmirror.pipeline.pause import Pause
+from npmmirror.pipeline.watermark import Watermark
+from npmmirror.receipt import Position, Receipt
+from npmmirror.worker_threads import WorkerThreads
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a group is committed: at `count` results, or `seconds` after the first."""
+
+    count: int
+    seconds: float
+
+
+class Recorder:
+    """Groups results and makes each group durable, one after the other."""
+
+    def __init__(
+        self,
+        archive: CaptureLog,
+        store: TarballStore,
+        index: IndexWriter,
+        threads: WorkerThreads,
+        *,
+        clock: Clock,
+        disk: Pause,
+        pace: Pace,
+        in_work: Callable[[], int],
+        committed: Callable[[Sequence[Done]], None],
+    ) -> None:
+        self._archive = archive
+        self._store = store
+        self._index = index
+        self._threads = threads
+        self._clock = clock
+        self._disk = disk
+        self._pace = pace
+        self._in_work = in_work
+        self._committed = committed
+        self._writing = anyio.Lock()
+        self._torn = False
+        self._watermark: Watermark | None = None
+        self._buffer: Buffer | None = None
+        self._unfinished: deque[KeptReceipt] = deque()
+        self.cursor: Seq | None = None
+        self.checkpoint: Position | None = None
+        self.finished_seq: Seq | None = None
+        self.finished = 0
+
+    def follow(
+        self, buffer: Buffer, watermark: Watermark, cursor: Seq, receipts: Iterable[KeptReceipt]
+    ) -> None:
+        """Keep the checkpoint of this buffer from now on. Not called where nothing is followed."""
+        self._buffer = buffer
+        self._watermark = watermark
+        self.cursor = cursor
+        self._unfinished.extend(kept for kept in receipts if not kept.finished)
+
+    async def receive_page(self, receipt: Receipt) -> None:
+        """Make a page's receipt and the cursor behind it durable."""
+        at = timestamp(self._clock.now())
+        async with self._writing:
+            number = await self._patiently(partial(self._index.receive_page, receipt, at))
+        self._unfinished.append(KeptReceipt(number, receipt, at, finished=False))
+        self.cursor = receipt.after
+
+    async def run(self, results: MemoryObjectReceiveStream[Result]) -> None:
+        """Record until the stream is closed and empty."""
+        async with results:
+            async for first in results:
+                dones, passed = await self._gather(first, results)
+                await self.commit(dones, passed)
+
+    async def _gather(
+        self, first: Result, results: MemoryObjectReceiveStream[Result]
+    ) -> tuple[list[Done], list[int]]:
+        """What comes within the pace; at once when nothing else is in work."""
+        dones: list[Done] = []
+        passed: list[int] = []
+        _sort_in(first, dones, passed)
+        with anyio.move_on_after(self._pace.seconds):
+            while len(dones) < self._pace.count and self._in_work() > len(dones):
+                try:
+                    _sort_in(await results.receive(), dones, passed)
+                except anyio.EndOfStream:
+                    break
+        return dones, passed
+
+    async def commit(self, dones: Sequence[Done], passed: Sequence[int] = ()) -> None:
+        """Make a group durable and visible. Faults of the disk are waited out, nothing is lost."""
+        checkpoint = self._checkpoint(dones, passed)
+        async with self._writing:
+            logged, mark = await self._patiently(partial(self._make_durable, dones))
+            group = grouped(
+                dones,
+                logged,
+                mark=mark,
+                checkpoint=checkpoint,
+                finished_receipt=self._finished_receipt(checkpoint),
+            )
+            await self._patiently(partial(self._index.commit, group))
+        self.checkpoint = checkpoint
+        self._note(dones)
+        self._committed(dones)
+
+    async def begin_following(self, record: NewRecord) -> None:
+        """Have the log say, durably, what is followed from here on."""
+        async with self._writing:
+            write = partial(self._write_following, record)
+            step = partial(self._threads.run, self._cleanly, write)
+            following, mark = await self._patiently(step)
+            group = Group(following=(following,), mark=mark)
+            await self._patiently(partial(self._index.commit, group))
+
+    def _write_following(self, record: NewRecord) -> tuple[StoredFollowing, Mark]:
+        appended = self._archive.append(record)
+        mark = seal(self._archive, self.cursor, record.at)
+        since = record.facts.get("since")
+        return StoredFollowing(appended.ordinal, record.at, record.facts["feed"], since), mark
+
+    def _checkpoint(self, dones: Sequence[Done], passed: Sequence[int]) -> Position | None:
+        if self._watermark is None:
+            return None
+        tickets = [*passed, *(ticket for done in dones for ticket in done.job.tickets)]
+        return self._watermark.finish(tickets)
+
+    def _finished_receipt(self, checkpoint: Position | None) -> int | None:
+        """The newest page that the checkpoint has passed; it is the one to go back to."""
+        number = None
+        while checkpoint is not None and self._buffer is not None and self._unfinished:
+            if not self._buffer.covers(checkpoint, self._unfinished[0].receipt.end):
+                break
+            number = self._unfinished.popleft().number
+        return number
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step of the commit until the disk lets it succeed.
+
+        A step that is under way is never cancelled; between two tries the whole may be: what is
+        in the log by then is indexed at the next start.
+        """
+        while True:
+            try:
+                with anyio.CancelScope(shield=True):
+                    result = await step()
+            except (DiskFaultError, IndexUnavailableError) as fault:
+                self._disk.fault("disk", str(fault))
+                await self._disk.ready()
+            else:
+                self._disk.success()
+                return result
+
+    async def _make_durable(self, dones: Sequence[Done]) -> tuple[list[Logged], Mark | None]:
+        at = timestamp(self._clock.now())
+        return await self._threads.run(self._cleanly, partial(self._write, dones, at))
+
+    def _cleanly(self, write: Callable[[], T]) -> T:
+        """In the writer's thread: write, from where the log was last whole."""
+        if self._torn:
+            self._archive.rollback()
+        self._torn = True
+        result = write()
+        self._torn = False
+        return result
+
+    def _write(self, dones: Sequence[Done], at: str) -> tuple[list[Logged], Mark | None]:
+        """In the writer's thread: tarballs to their names, then the log with its mark."""
+        self._store.publish(
+            [
+                (Path(tarball.staged), tarball.path)
+                for done in dones
+                for tarball in done.tarballs
+                if isinstance(tarball, HeldTarball) and tarball.staged is not None
+            ]
+        )
+        logged = [append(self._archive, done) for done in dones]
+        mark = seal(self._archive, self.cursor, at) if any(logged) else None
+        return logged, mark
+
+    def _note(self, dones: Sequence[Done]) -> None:
+        """Keep count, and tell one line a finished change."""
+        for done in dones:
+            change = done.job.change
+            if done.job.tickets and change is not None:
+                self.finished += len(done.job.tickets)
+                self.finished_seq = change.seq
+
+
+def _sort_in(result: Result, dones: list[Done], passed: list[int]) -> None:
+    if isinstance(result, Passed):
+        passed.extend(result.tickets)
+    else:
+        dones.append(result)

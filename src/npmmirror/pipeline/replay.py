@@ -1,0 +1,237 @@
+"""Putting records of the capture log into the index: rolling forward, and rebuilding.
+
+The same comparison that made a change's effects makes them again from the record, so that a
+replay gives the same rows and the same events, ids included.
+"""
+
+from dataclasses import dataclass, field
+
+from npmmirror.archive import CaptureLog, CaptureReader, Damage, ErasedError
+from npmmirror.capture import Kind, Location, Payload, Record
+from npmmirror.effects import Effects, Known
+from npmmirror.index import (
+    Group,
+    IndexWriter,
+    Mark,
+    StoredDocument,
+    StoredDrop,
+    StoredFollowing,
+    StoredGone,
+    StoredTarball,
+)
+from npmmirror.outcome import WorkItem
+from npmmirror.packument import Packument
+from npmmirror.pipeline.job import WANTED
+from npmmirror.pipeline.logbook import seal
+from npmmirror.pipeline.packuments import Examiner
+from npmmirror.pipeline.removal import removed_event
+from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Rows that are to be committed together; `names` are the packages among them."""
+
+    documents: list[StoredDocument] = field(default_factory=list)
+    gone: list[StoredGone] = field(default_factory=list)
+    tarballs: list[StoredTarball] = field(default_factory=list)
+    drops: list[StoredDrop] = field(default_factory=list)
+    following: list[StoredFollowing] = field(default_factory=list)
+    work: list[WorkItem] = field(default_factory=list)
+    names: set[str | None] = field(default_factory=set)
+
+    def group(self, mark: Mark | None) -> Group:
+        """All of them, as one transaction takes them."""
+        return Group(
+            documents=tuple(self.documents),
+            gone=tuple(self.gone),
+            tarballs=tuple(self.tarballs),
+            drops=tuple(self.drops),
+            following=tuple(self.following),
+            work_put=tuple(self.work),
+            mark=mark,
+        )
+
+
+class Replay:
+    """Takes records in their order and commits what they did.
+
+    The tarballs that the policy `mode` wanted of these documents, and that no later record
+    holds, are put on the work list: what is left of jobs that were cut off before the index.
+    """
+
+    def __init__(
+        self,
+        index: IndexWriter,
+        archive: CaptureReader,
+        examiner: Examiner,
+        mode: TarballPolicy | None,
+    ) -> None:
+        self._index = index
+        self._archive = archive
+        self._examiner = examiner
+        self._mode = mode
+        self._pending = _Pending()
+        self._wanted: dict[str, dict[str, None]] = {}
+        self.records = 0
+
+    async def take(self, record: Record) -> None:
+        """The next record. Its effects are committed by the mark behind it at the latest."""
+        self.records += 1
+        if record.name in self._pending.names or self._pending.following:
+            await self._commit(None)  # this record is compared with what those did
+        match record.kind:
+            case Kind.PACKUMENT:
+                await self._packument(record)
+            case Kind.GONE:
+                await self._gone(record)
+            case Kind.TARBALL:
+                self._tarball(record)
+            case Kind.DROPPED:
+                self._pending.drops.append(_drop(record))
+            case Kind.FOLLOWING:
+                self._pending.following.append(_following(record))
+            case Kind.MARK:
+                await self._commit(_mark(record))
+            case _:
+                return  # for people and third parties: the index holds nothing of it
+        if record.name is not None:
+            self._pending.names.add(record.name)
+
+    async def _packument(self, record: Record) -> None:
+        if record.erased:
+            return
+        stale = bool(record.facts.get("stale"))
+        effects = None if stale else await self._effects(record)
+        if stale or effects is not None:
+            self._pending.documents.append(_document(record, effects))
+
+    async def _effects(self, record: Record) -> Effects | None:
+        """What the document changed; None where it, or one that it is a delta of, was erased."""
+        name = record.name or ""
+        known = await self._index.known(name)
+        try:
+            packument = Packument.parse(self._archive.document(record.place), name=name)
+            effects = self._examiner.compare(packument, known, await self._since())
+        except ErasedError:
+            return None
+        if self._mode is not None:
+            chosen = wanted_tarballs(packument, effects, known, self._mode, Want())
+            self._wanted[name] = dict.fromkeys(chosen)
+        return effects
+
+    async def _since(self) -> str | None:
+        following = await self._index.following()
+        return following.at if following is not None else None
+
+    async def _gone(self, record: Record) -> None:
+        known = await self._index.known(record.name or "")
+        if known is not None:
+            self._pending.gone.append(_gone(record, known))
+
+    def _tarball(self, record: Record) -> None:
+        row = _tarball(record)
+        self._wanted.get(row.name, {}).pop(row.version, None)
+        self._pending.tarballs.append(row)
+
+    async def _commit(self, mark: Mark | None) -> None:
+        await self._index.commit(self._pending.group(mark))
+        self._pending = _Pending()
+
+    async def finish(self, mark: Mark, now: str) -> None:
+        """Commit what is left, with the mark that ends the log now, and with the work to do."""
+        rows = [
+            WorkItem(name, version, WANTED, now, since=now)
+            for name, versions in self._wanted.items()
+            for version in versions
+        ]
+        self._pending.work.extend(rows)
+        await self._commit(mark)
+
+
+def _document(record: Record, effects: Effects | None) -> StoredDocument:
+    facts = record.facts
+    return StoredDocument(
+        name=record.name or "",
+        ordinal=record.ordinal,
+        place=record.place,
+        at=record.at,
+        payload=Payload(
+            b"", record.length or 0, record.sha256 or "", number=record.number, base=record.base
+        ),
+        effects=effects,
+        rev=facts.get("rev"),
+        # Left out of the record where it is the document's own.
+        announced_rev=facts.get("announced", facts.get("rev") if "seq" in facts else None),
+        seq=facts.get("seq"),
+        etag=facts.get("etag"),
+    )
+
+
+def _gone(record: Record, known: Known) -> StoredGone:
+    return StoredGone(
+        name=record.name or "",
+        ordinal=record.ordinal,
+        at=record.at,
+        event=removed_event(known),
+        reason=record.facts["reason"],
+        seq=record.facts.get("seq"),
+    )
+
+
+def _tarball(record: Record) -> StoredTarball:
+    facts = record.facts
+    return StoredTarball(
+        name=record.name or "",
+        version=facts["version"],
+        ordinal=record.ordinal,
+        at=record.at,
+        path=facts["path"],
+        size=facts["size"],
+        sha512=facts["sha512"],
+        unverifiable=bool(facts.get("unverifiable")),
+    )
+
+
+def _drop(record: Record) -> StoredDrop:
+    facts = record.facts
+    return StoredDrop(
+        record.name or "", facts["version"], record.ordinal, record.at, facts["reason"]
+    )
+
+
+def _following(record: Record) -> StoredFollowing:
+    facts = record.facts
+    return StoredFollowing(record.ordinal, record.at, facts["feed"], facts.get("since"))
+
+
+def _mark(record: Record) -> Mark:
+    return Mark(record.ordinal, record.at, record.hash, record.place, record.facts.get("cursor"))
+
+
+async def roll_forward(
+    log: CaptureLog,
+    reader: CaptureReader,
+    index: IndexWriter,
+    examiner: Examiner,
+    mode: TarballPolicy,
+    *,
+    after: Location | None,
+    now: str,
+) -> int:
+    """Index the records behind the index's last mark; how many there were.
+
+    They were durable when the process died between the log and the index. A mark is put behind
+    them.
+
+    Raises:
+        CaptureDamagedError: a record among them is damaged.
+    """
+    replay = Replay(index, reader, examiner, mode)
+    for record in reader.scan(after):
+        if isinstance(record, Damage):
+            raise record.error()
+        await replay.take(record)
+    if replay.records:
+        await replay.finish(seal(log, None, now), now)
+    return replay.records

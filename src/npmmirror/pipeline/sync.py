@@ -1,0 +1,148 @@
+"""Mirroring packages because a person asked, and knowing when all of it is there."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from npmmirror.errors import UsageError
+from npmmirror.index import IndexReader
+from npmmirror.outcome import Failed, Gone, HeldTarball, Outcome, Skipped, describe
+from npmmirror.pipeline.feed import Feed
+from npmmirror.pipeline.job import WANTED, Done, Job
+from npmmirror.policy import TarballPolicy, Want, parse_spec
+
+AT_ONCE = 100
+"""Packages that one sync has under way; a list of a million names waits in memory as names."""
+WHAT_NPM_WOULD_INSTALL = "*"
+
+
+def wishes(specs: Sequence[str], *, all_versions: bool, mode: TarballPolicy) -> dict[str, Want]:
+    """What is asked for, by package: `NAME`, `NAME@VERSION`, `NAME@TAG`, `NAME@RANGE`.
+
+    A bare name asks for what npm would install, unless the policy keeps no tarballs at all.
+
+    Raises:
+        UsageError: one of them names no package of a registry.
+    """
+    asked: dict[str, list[str]] = {}
+    for text in specs:
+        try:
+            name, spec = parse_spec(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        bare = None if mode == "none" else WHAT_NPM_WOULD_INSTALL
+        wanted = spec if spec is not None else bare
+        asked.setdefault(name, []).extend([wanted] if wanted is not None else [])
+    return {
+        name: Want(tuple(dict.fromkeys(wanted)), all_versions) for name, wanted in asked.items()
+    }
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """How the sync of a package went. `missing` maps a version to why its tarball is not held."""
+
+    package: str
+    outcome: Outcome | None = None
+    held: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    waiting: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for is there."""
+        refused = isinstance(self.outcome, Failed | Gone | Skipped)
+        return not refused and not self.missing and not self.waiting
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for scripts and for the control socket."""
+        return {
+            "package": self.package,
+            "complete": self.complete,
+            "outcome": describe(self.outcome) if self.outcome is not None else None,
+            "tarballs": self.held,
+            "missing": self.missing,
+            "waiting": self.waiting,
+        }
+
+    def take(self, done: Done) -> None:
+        """Add a job's result."""
+        if done.job.document:
+            self.outcome = done.outcome
+        for tarball in done.tarballs:
+            if isinstance(tarball, HeldTarball):
+                self.held[tarball.version] = tarball.size
+                self.missing.pop(tarball.version, None)
+            else:
+                self.missing[tarball.version] = describe(tarball.outcome)
+
+
+class Syncer:
+    """Hands in jobs and watches what is committed of their packages."""
+
+    def __init__(self, feed: Feed, index: IndexReader, *, gives_up: Callable[[], bool]) -> None:
+        self._feed = feed
+        self._index = index
+        self._gives_up = gives_up
+        self._places = anyio.CapacityLimiter(AT_ONCE)
+        self._watched: dict[str, list[MemoryObjectSendStream[Done]]] = {}
+
+    async def sync_all(
+        self,
+        asked: Mapping[str, Want],
+        *,
+        force: bool,
+        progress: Callable[[SyncReport], None] = lambda _: None,
+    ) -> list[SyncReport]:
+        """Mirror several packages side by side; their reports, in the order asked for."""
+        reports: dict[str, SyncReport] = {}
+
+        async def one(package: str, want: Want) -> None:
+            async with self._places:
+                reports[package] = await self.sync(package, want, force=force, progress=progress)
+
+        async with anyio.create_task_group() as tasks:
+            for package, want in asked.items():
+                tasks.start_soon(one, package, want)
+        return [reports[package] for package in asked]
+
+    async def sync(
+        self,
+        package: str,
+        want: Want,
+        *,
+        force: bool = False,
+        progress: Callable[[SyncReport], None] = lambda _: None,
+    ) -> SyncReport:
+        """Mirror one package; returns when nothing of it waits for its turn any more.
+
+        `progress` is called after every commit with the report so far.
+        """
+        report = SyncReport(package)
+        send, receive = anyio.create_memory_object_stream[Done](math.inf)
+        self._watched.setdefault(package, []).append(send)
+        try:
+            await self._feed.submit(Job(package, want=want, force=force))
+            async with receive:
+                async for done in receive:
+                    report.take(done)
+                    rows = await self._index.work_of(package)
+                    report.waiting = sum(row.reason == WANTED for row in rows)
+                    progress(report)
+                    if report.outcome is not None and (not report.waiting or self._gives_up()):
+                        break
+        finally:
+            self._watched[package].remove(send)
+            if not self._watched[package]:
+                del self._watched[package]
+        return report
+
+    def committed(self, dones: Sequence[Done]) -> None:
+        """Tell those who wait for these packages."""
+        for done in dones:
+            for watcher in self._watched.get(done.job.package, ()):
+                watcher.send_nowait(done)

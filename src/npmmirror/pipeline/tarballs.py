@@ -1,0 +1,175 @@
+"""Fetching tarballs: each streamed, hashed, and held against upstream's claim."""
+
+import itertools
+from dataclasses import dataclass
+
+import anyio
+
+from npmmirror.archive import DiskFaultError, Staged, TarballStore, TarballTooLargeError
+from npmmirror.clock import Clock
+from npmmirror.integrity import Expected, Hasher
+from npmmirror.layout import tarball_path
+from npmmirror.outcome import Failed, HeldTarball, MissedTarball, Skipped, TarballOutcome
+from npmmirror.pipeline.pause import Pause
+from npmmirror.upstream import HostFault, TarballBody, Upstream, UpstreamError
+
+TRIES = 2
+"""Wrong bytes are asked for once more before they are recorded."""
+AT_ONCE = 4
+"""Tarballs of one package that are fetched side by side."""
+JOB_SECONDS = 60.0
+"""A job begins no further tarball after so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What upstream says of a version's tarball."""
+
+    version: str
+    tarball: str | None
+    integrity: str | None
+    shasum: str | None
+
+
+class TarballFetcher:
+    """Turns claims into files in staging, or into reasons why not."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        store: TarballStore,
+        downloads: anyio.CapacityLimiter,
+        *,
+        host: Pause,
+        disk: Pause,
+        clock: Clock,
+        max_bytes: int,
+        hash_length: int,
+    ) -> None:
+        self._upstream = upstream
+        self._store = store
+        self._downloads = downloads
+        self._host = host
+        self._disk = disk
+        self._max_bytes = max_bytes
+        self._hash_length = hash_length
+        self._clock = clock
+        self._tokens = itertools.count()
+
+    async def fetch(self, package: str, claims: list[Claim]) -> list[TarballOutcome]:
+        """Outcomes in no order; those not begun after `JOB_SECONDS` or in a pause are left out.
+
+        What is left out stays on the work list, so that one package never holds the checkpoint
+        for long.
+        """
+        if len(claims) == 1:
+            return [await self._one(package, claims[0])]
+        deadline = self._clock.monotonic() + JOB_SECONDS
+        outcomes: list[TarballOutcome] = []
+        waiting = iter(claims)
+
+        async def lane() -> None:
+            for claim in waiting:
+                outcomes.append(await self._one(package, claim))
+                if self._host.paused or self._disk.paused or self._clock.monotonic() > deadline:
+                    return
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(AT_ONCE, len(claims))):
+                tasks.start_soon(lane)
+        return outcomes
+
+    async def _one(self, package: str, claim: Claim) -> TarballOutcome:
+        if claim.tarball is None:
+            return MissedTarball(claim.version, Skipped("no_dist", "the manifest names no tarball"))
+        path = tarball_path(package, claim.version, self._hash_length)
+        adopted = await self._adopt(claim, path)
+        if adopted is not None:
+            return adopted
+        outcome: TarballOutcome = MissedTarball(claim.version, Failed("not_tried", None))
+        for _ in range(TRIES):
+            outcome = await self._guarded(package, claim, path)
+            if isinstance(outcome, HeldTarball) or outcome.outcome.reason != "digest_mismatch":
+                break
+        return outcome
+
+    async def _adopt(self, claim: Claim, path: str) -> HeldTarball | None:
+        """The file that already has the final name, where its bytes are the right ones.
+
+        The index does not know it: it was left by a kill, or came back with an older index.
+        """
+        hasher = Hasher(Expected.of(claim.integrity, claim.shasum))
+        try:
+            size = await self._store.hash_file(path, hasher)
+        except DiskFaultError:
+            return None
+        if size is None or not hasher.matches:
+            return None
+        return _held(claim, path, size, hasher, None)
+
+    async def _guarded(self, package: str, claim: Claim, path: str) -> TarballOutcome:
+        """Fetch once; every expected failure becomes a value, and tells who is to blame."""
+        try:
+            async with self._downloads:
+                outcome = await self._download(package, claim, path)
+        except UpstreamError as error:
+            return self._refused(package, claim, error)
+        except TarballTooLargeError as error:
+            return MissedTarball(claim.version, Skipped("too_large", str(error)))
+        except DiskFaultError as fault:
+            self._disk.fault("disk", str(fault))
+            return _failed(claim, "disk", str(fault), counts=False)
+        self._host.success()
+        self._disk.success()
+        return outcome
+
+    def _refused(self, package: str, claim: Claim, error: UpstreamError) -> MissedTarball:
+        """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
+        if error.reason == "too_large":
+            return MissedTarball(claim.version, Skipped("too_large", error.detail))
+        counts = True
+        if isinstance(error, HostFault):
+            self._host.fault(error.reason, error.detail, error.retry_after)
+            counts = False
+        elif error.reason != "http_404":
+            counts = not self._host.suspect(package, error.reason, error.detail)
+        return _failed(claim, error.reason, error.detail, counts=counts)
+
+    async def _download(self, package: str, claim: Claim, path: str) -> TarballOutcome:
+        hasher = Hasher(Expected.of(claim.integrity, claim.shasum))
+        async with self._upstream.tarball(package, claim.tarball or "") as body:
+            token = f"{next(self._tokens)}"
+            staged = await self._store.receive(
+                token, body.chunks(), hasher, max_bytes=self._max_bytes
+            )
+        if hasher.matches:
+            return _held(claim, path, staged.size, hasher, staged)
+        await self._store.discard(staged)
+        return _mismatch(claim, staged, hasher, body)
+
+
+def _held(claim: Claim, path: str, size: int, hasher: Hasher, staged: Staged | None) -> HeldTarball:
+    return HeldTarball(
+        version=claim.version,
+        path=path,
+        size=size,
+        digests=hasher.digests,
+        integrity=claim.integrity or "",
+        staged=str(staged.path) if staged is not None else None,
+        unverifiable=hasher.expected is None,
+    )
+
+
+def _failed(claim: Claim, reason: str, detail: str, *, counts: bool = True) -> MissedTarball:
+    return MissedTarball(claim.version, Failed(reason, None, detail, counts))
+
+
+def _mismatch(claim: Claim, staged: Staged, hasher: Hasher, body: TarballBody) -> MissedTarball:
+    """The reason that comes nearest to what went wrong, both digests in the detail."""
+    if staged.size == 0:
+        reason = "empty"
+    elif "html" in (body.content_type or ""):
+        reason = "html"
+    else:
+        reason = "digest_mismatch"
+    return _failed(claim, reason, hasher.verdict())

@@ -1,0 +1,120 @@
+"""A real daemon in this process, against the scripted upstream."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from tests.kill import endstate
+
+from npmmirror.config import Config
+from npmmirror.control.address import socket_path
+from npmmirror.control.client import ControlClient
+from npmmirror.daemon import standalone
+from npmmirror.daemon.mirror import Source
+from npmmirror.daemon.run import run as run_daemon
+from npmmirror.pipeline.sync import SyncReport, wishes
+from npmmirror.testing import ScriptedUpstream
+
+PATIENCE = 30
+"""Seconds until a test that waits for the daemon gives up."""
+
+
+@dataclass
+class RunningMirror:
+    """A data directory and the daemon that may run on it."""
+
+    config: Config
+    upstream: ScriptedUpstream
+
+    @property
+    def socket(self) -> Path:
+        """Where the daemon listens for commands."""
+        return socket_path(self.config.storage.data_dir)
+
+    async def status(self) -> dict[str, Any]:
+        """What the daemon says of itself."""
+        async with ControlClient(self.socket) as client:
+            return await client.status()
+
+    async def until(self, true_of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first status of which something is true."""
+        with anyio.fail_after(PATIENCE):
+            while True:
+                status = await self.status()
+                if true_of(status):
+                    return status
+                await anyio.sleep(0.02)
+
+    async def at_head(self) -> dict[str, Any]:
+        """Wait until everything announced is finished and nothing is due."""
+        head = (self.upstream.registry.changes(descending=True, limit=1))["last_seq"]
+        return await self.until(
+            lambda status: status["feed"]["cursor"] == head and status["mirror"]["at_head"]
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The daemon at work inside the block, drained at its end."""
+        stop = anyio.Event()
+        source = Source(self.upstream.url, self.upstream.feed)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(run_daemon, self.config, source, stop=stop, raise_bugs=True))
+            with anyio.fail_after(PATIENCE):
+                while not self.socket.exists():  # noqa: ASYNC110 - as another program would
+                    await anyio.sleep(0.01)
+            try:
+                yield
+            finally:
+                stop.set()
+
+    async def sync(self, *specs: str, **options: bool) -> list[SyncReport]:
+        """What `npmmirror sync` does where no daemon runs."""
+        asked = wishes(
+            specs,
+            all_versions=options.get("all_versions", False),
+            mode=self.config.policy.tarballs,
+        )
+        return await standalone.sync(
+            self.config,
+            Source(self.upstream.url),
+            asked,
+            force=options.get("force", False),
+            progress=lambda _: None,
+        )
+
+    def end_state(self) -> endstate.EndState:
+        """What is in the data directory."""
+        return endstate.read(self.config.storage.data_dir)
+
+
+Open = Callable[..., AbstractAsyncContextManager[RunningMirror]]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Open:
+    """Opens a mirror of a fresh scripted upstream; sections of the configuration by keyword."""
+
+    @asynccontextmanager
+    async def opened(
+        upstream: ScriptedUpstream | None = None, **sections: dict[str, Any]
+    ) -> AsyncIterator[RunningMirror]:
+        given: dict[str, dict[str, Any]] = {
+            "follow": {"since": 0, "poll_seconds": 0.05},
+            "fetch": {"retry_seconds": 0.05, "retry_max_seconds": 0.2, "concurrency": 8},
+            "storage": {"commit_seconds": 0.02, "min_free_bytes": 0},
+            "policy": {},
+        }
+        for section, keys in sections.items():
+            given.setdefault(section, {}).update(keys)
+        given["storage"].setdefault("data_dir", str(tmp_path / "data"))
+        given["upstream"] = {"max_attempts": 1, **sections.get("upstream", {})}
+        async with upstream or ScriptedUpstream() as server:
+            config = Config.model_validate(given)
+            yield RunningMirror(config, server)
+
+    return opened

@@ -1,0 +1,94 @@
+"""Faults of the host stop everything, and are nobody's attempt."""
+
+import anyio
+import pytest
+from tests.pipeline.conftest import ManualClock
+
+from npmmirror.pipeline.pause import EVERYWHERE, Pause
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nobody_waits_while_all_is_well(clock: ManualClock) -> None:
+    """No fault, no sleep."""
+    await Pause(clock).ready()
+    assert clock.slept == []
+
+
+async def test_a_fault_makes_everybody_wait_and_one_try(clock: ManualClock) -> None:
+    """When the pause is over one goes ahead; the others wait for what comes of it."""
+    pause = Pause(clock)
+    pause.fault("unreachable", "refused")
+    assert pause.paused
+    went: list[int] = []
+
+    async def worker(number: int) -> None:
+        await pause.ready()
+        went.append(number)
+        if len(went) == 1:
+            await anyio.lowlevel.checkpoint()
+            assert went == [number]
+            pause.success()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(worker, number)
+    assert sorted(went) == [0, 1, 2, 3, 4]
+    assert not pause.paused
+
+
+async def test_the_pause_grows_with_each_try_that_fails(clock: ManualClock) -> None:
+    """1, 2, 4 ... seconds, up to the longest."""
+    pause = Pause(clock, longest_seconds=5)
+    pause.fault("unreachable", "refused")
+    waited = []
+    for _ in range(4):
+        before = clock.monotonic()
+        await pause.ready()
+        waited.append(clock.monotonic() - before)
+        pause.fault("unreachable", "refused")
+    assert waited == [1, 2, 4, 5]
+
+
+async def test_those_under_way_do_not_lengthen_the_pause(clock: ManualClock) -> None:
+    """Thirty workers that fail at the same moment are one fault."""
+    pause = Pause(clock)
+    for _ in range(30):
+        pause.fault("unreachable", "refused")
+    before = clock.monotonic()
+    await pause.ready()
+    assert clock.monotonic() - before == 1
+
+
+async def test_retry_after_is_the_least(clock: ManualClock) -> None:
+    """Upstream said when to come back."""
+    pause = Pause(clock)
+    pause.fault("http_429", "", retry_after=120)
+    before = clock.monotonic()
+    await pause.ready()
+    assert clock.monotonic() - before == 120
+
+
+async def test_a_fault_met_everywhere_is_the_hosts(clock: ManualClock) -> None:
+    """The first packages may be to blame themselves; a row of different ones is not."""
+    pause = Pause(clock)
+    blamed = [pause.suspect(f"p{n}", "http_500", "") for n in range(EVERYWHERE)]
+    assert blamed == [False] * (EVERYWHERE - 1) + [True]
+    assert pause.paused
+
+
+async def test_one_bad_package_never_stops_all(clock: ManualClock) -> None:
+    """The same package, again and again, is the package's fault."""
+    pause = Pause(clock)
+    assert not any(pause.suspect("bad", "http_500", "") for _ in range(100))
+    assert not pause.paused
+
+
+async def test_a_success_in_between_clears_the_host(clock: ManualClock) -> None:
+    """Only failures in a row count."""
+    pause = Pause(clock)
+    for number in range(100):
+        assert not pause.suspect(f"p{number}", "http_500", "")
+        if number % (EVERYWHERE - 2) == 0:
+            pause.success()
+    assert not pause.paused

@@ -1,0 +1,30 @@
+"""Growing pauses."""
+
+from datetime import timedelta
+
+from tests.pipeline.conftest import ManualClock
+
+from npmmirror.pipeline.schedule import STALE_QUICK_TRIES, Schedule
+
+
+def test_pauses_grow_and_end(clock: ManualClock) -> None:
+    """Twice as long each time, up to the longest; after the last attempt none."""
+    schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=5)
+    pauses = [schedule.after(attempts) for attempts in range(1, 6)]
+    seconds = [(at - clock.now()).total_seconds() if at else None for at in pauses]
+    assert seconds == [30, 60, 100, 100, None]
+
+
+def test_a_huge_number_of_attempts_is_no_overflow(clock: ManualClock) -> None:
+    """Doubling ends somewhere."""
+    schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=10**9)
+    assert schedule.after(10**8) == clock.now() + timedelta(seconds=100)
+
+
+def test_stale_documents_are_looked_at_again_soon(clock: ManualClock) -> None:
+    """Within seconds at first, then at the usual pauses, and not for ever."""
+    schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=3)
+    assert schedule.after_stale(1) == clock.now() + timedelta(seconds=8)
+    assert schedule.after_stale(STALE_QUICK_TRIES) == clock.now() + timedelta(seconds=8)
+    assert schedule.after_stale(STALE_QUICK_TRIES + 1) == clock.now() + timedelta(seconds=30)
+    assert schedule.after_stale(STALE_QUICK_TRIES + 3) is None
