@@ -17,7 +17,6 @@ from npmmirror.index.group import (
 )
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
 from npmmirror.index.reader import IndexReader
-from npmmirror.index.report import IndexReport
 from npmmirror.index.schema import IndexUnavailableError, Schema
 from npmmirror.index.status import IndexStatus
 from npmmirror.index.writer import IndexWriter
@@ -29,7 +28,6 @@ __all__ = [
     "Group",
     "HeldFile",
     "IndexReader",
-    "IndexReport",
     "IndexStatus",
     "IndexUnavailableError",
     "IndexWriter",

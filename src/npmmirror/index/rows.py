@@ -1,6 +1,5 @@
 """From a group to the rows of its tables. Pure: what is read of the index comes in as `Ids`."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,11 +45,19 @@ def _cleaned(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """JSON that is itself always storable: what orjson refuses is written with escapes."""
+    """JSON of a value, with what SQLite cannot hold made holdable."""
     try:
         return orjson.dumps(value).decode()
-    except (TypeError, UnicodeError):
-        return json.dumps(value)
+    except TypeError:
+        return orjson.dumps(_tamed(value)).decode()
+
+
+def _tamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {storable(key): _tamed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tamed(inner) for inner in value]
+    return _cleaned(value)
 
 
 def names(group: Group) -> list[str]:

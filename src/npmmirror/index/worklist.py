@@ -139,10 +139,8 @@ async def work_left(now: Transaction, names: Collection[str] | None) -> int:
 async def last_errors(now: Transaction, count: int) -> list[WorkItem]:
     """The rows put last that tell of a failure, the newest first."""
     rows = await now.rows(
-        f"SELECT name, {_ITEM} FROM "  # noqa: S608  a constant
-        "(SELECT * FROM work_list WHERE attempts > 0 OR not_before IS NULL "
-        "ORDER BY id DESC LIMIT ?) AS w JOIN packages AS p ON p.id = w.package_id "
-        "ORDER BY w.id DESC",
+        f"SELECT (SELECT name FROM packages WHERE id = package_id), {_ITEM} "  # noqa: S608  a constant
+        "FROM work_list WHERE attempts > 0 OR not_before IS NULL ORDER BY id DESC LIMIT ?",
         (count,),
     )
     return [item_of(name, row) for name, *row in rows]
