@@ -3,6 +3,7 @@
 `docs/captures.md` is the description for readers; a test holds it against this module.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -80,7 +81,7 @@ class SegmentHeader:
             "format": FORMAT,
             "mark": self.mark,
             "mark_at": self.mark_at,
-            "prev": self.prev,
+            "prev": _in_base64(self.prev),
             "segment": self.segment,
         }
         body = _canonical(said).ljust(SEGMENT_HEADER_BYTES - 9)
@@ -101,7 +102,7 @@ class SegmentHeader:
         said = json.loads(match[1])
         if said.pop("format") != FORMAT:
             raise ValueError(f"the segment is not of the format {FORMAT!r}")
-        return cls(**said)
+        return cls(**said | {"prev": _in_hex(said["prev"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,19 @@ class Packed:
 
 def pack_record(record: NewRecord, *, ordinal: int, at: str, prev: str) -> Packed:
     """Frame, chained header and stored payload of a record."""
-    said: dict[str, Any] = {"at": at, "kind": record.kind.value, "ordinal": ordinal, "prev": prev}
+    said: dict[str, Any] = {
+        "at": at,
+        "kind": record.kind.value,
+        "ordinal": ordinal,
+        "prev": _in_base64(prev),
+    }
     if record.name is not None:
         said["name"] = record.name
     if record.facts:
         said["facts"] = record.facts
     stored, encoding, number, base = b"", Encoding.NONE, 0, None
     if (payload := record.payload) is not None:
-        said["length"], said["sha256"] = payload.length, payload.sha256
+        said["length"], said["sha256"] = payload.length, _in_base64(payload.sha256)
         stored, number, base = payload.stored, payload.number, payload.base
         encoding = Encoding.WHOLE if base is None else Encoding.DELTA
     header = _canonical(said)
@@ -182,7 +188,7 @@ def header_hash(header: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChainedHeader:
-    """A record's header, read."""
+    """A record's header, read; hashes in hex, which it has in base64 to be short."""
 
     at: str
     kind: Kind
@@ -224,14 +230,22 @@ def unpack_header(header: bytes) -> ChainedHeader:
             at=said["at"],
             kind=Kind(said["kind"]),
             ordinal=int(said["ordinal"]),
-            prev=said["prev"],
+            prev=_in_hex(said["prev"]),
             name=said.get("name"),
             facts=said.get("facts", {}),
             length=said.get("length"),
-            sha256=said.get("sha256"),
+            sha256=_in_hex(said["sha256"]) if "sha256" in said else None,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("no chained header") from error
+
+
+def _in_base64(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()
+
+
+def _in_hex(digest: str) -> str:
+    return base64.b64decode(digest, validate=True).hex()
 
 
 def _canonical(said: dict[str, Any]) -> bytes:
