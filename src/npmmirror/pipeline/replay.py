@@ -37,24 +37,30 @@ class _Pending:
     tarballs: list[StoredTarball] = field(default_factory=list)
     drops: list[StoredDrop] = field(default_factory=list)
     following: list[StoredFollowing] = field(default_factory=list)
-    work: list[WorkItem] = field(default_factory=list)
-    names: set[str | None] = field(default_factory=set)
+    wanted: dict[tuple[str, str], None] = field(default_factory=dict)
 
-    def group(self, mark: Mark | None) -> Group:
-        """All of them, as one transaction takes them."""
+    def group(self, mark: Mark, now: str) -> Group:
+        """All of them, as one transaction takes them; what is wanted becomes due `now`."""
+        held = tuple((row.name, row.version) for row in self.tarballs)
+        left = (key for key in self.wanted if key not in set(held))
+        work = tuple(WorkItem(name, version, WANTED, now, since=now) for name, version in left)
         return Group(
             documents=tuple(self.documents),
             gone=tuple(self.gone),
             tarballs=tuple(self.tarballs),
             drops=tuple(self.drops),
             following=tuple(self.following),
-            work_put=tuple(self.work),
+            work_done=held,
+            work_put=work,
             mark=mark,
         )
 
 
 class Replay:
     """Takes records in their order and commits what they did.
+
+    Each commit takes in a whole group with its mark, so that a kill between two of them leaves
+    off at a mark, where the next start goes on. A group holds one document of a package at most.
 
     The tarballs that the policy `mode` wanted of these documents, and that no later record
     holds, are put on the work list: what is left of jobs that were cut off before the index.
@@ -66,37 +72,34 @@ class Replay:
         archive: CaptureReader,
         examiner: Examiner,
         mode: TarballPolicy | None,
+        now: str,
     ) -> None:
         self._index = index
         self._archive = archive
         self._examiner = examiner
         self._mode = mode
+        self._now = now
         self._pending = _Pending()
-        self._wanted: dict[str, dict[str, None]] = {}
         self.records = 0
 
     async def take(self, record: Record) -> None:
         """The next record. Its effects are committed by the mark behind it at the latest."""
         self.records += 1
-        if record.name in self._pending.names or self._pending.following:
-            await self._commit(None)  # this record is compared with what those did
         match record.kind:
             case Kind.PACKUMENT:
                 await self._packument(record)
             case Kind.GONE:
                 await self._gone(record)
             case Kind.TARBALL:
-                self._tarball(record)
+                self._pending.tarballs.append(_tarball(record))
             case Kind.DROPPED:
                 self._pending.drops.append(_drop(record))
             case Kind.FOLLOWING:
                 self._pending.following.append(_following(record))
             case Kind.MARK:
-                await self._commit(_mark(record))
+                await self.commit(_mark(record))
             case _:
-                return  # for people and third parties: the index holds nothing of it
-        if record.name is not None:
-            self._pending.names.add(record.name)
+                pass  # for people and third parties: the index holds nothing of it
 
     async def _packument(self, record: Record) -> None:
         if record.erased:
@@ -117,7 +120,7 @@ class Replay:
             return None
         if self._mode is not None:
             chosen = wanted_tarballs(packument, effects, known, self._mode, Want())
-            self._wanted[name] = dict.fromkeys(chosen)
+            self._pending.wanted |= dict.fromkeys((name, version) for version in chosen)
         return effects
 
     async def _since(self) -> str | None:
@@ -129,24 +132,10 @@ class Replay:
         if known is not None:
             self._pending.gone.append(_gone(record, known))
 
-    def _tarball(self, record: Record) -> None:
-        row = _tarball(record)
-        self._wanted.get(row.name, {}).pop(row.version, None)
-        self._pending.tarballs.append(row)
-
-    async def _commit(self, mark: Mark | None) -> None:
-        await self._index.commit(self._pending.group(mark))
+    async def commit(self, mark: Mark) -> None:
+        """Commit what was taken since the last mark."""
+        await self._index.commit(self._pending.group(mark, self._now))
         self._pending = _Pending()
-
-    async def finish(self, mark: Mark, now: str) -> None:
-        """Commit what is left, with the mark that ends the log now, and with the work to do."""
-        rows = [
-            WorkItem(name, version, WANTED, now, since=now)
-            for name, versions in self._wanted.items()
-            for version in versions
-        ]
-        self._pending.work.extend(rows)
-        await self._commit(mark)
 
 
 def _document(record: Record, effects: Effects | None) -> StoredDocument:
@@ -227,11 +216,11 @@ async def roll_forward(
     Raises:
         CaptureDamagedError: a record among them is damaged.
     """
-    replay = Replay(index, reader, examiner, mode)
+    replay = Replay(index, reader, examiner, mode, now)
     for record in reader.scan(after):
         if isinstance(record, Damage):
             raise record.error()
         await replay.take(record)
     if replay.records:
-        await replay.finish(seal(log, None, now), now)
+        await replay.commit(seal(log, None, now))
     return replay.records
