@@ -11,6 +11,7 @@ import anyio
 import pytest
 from tests.kill import endstate
 
+from npmmirror.clock import SystemClock
 from npmmirror.config import Config
 from npmmirror.control.address import socket_path
 from npmmirror.control.client import ControlClient
@@ -63,7 +64,11 @@ class RunningMirror:
         stop = anyio.Event()
         source = Source(self.upstream.url, self.upstream.feed)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(run_daemon, self.config, source, stop=stop, raise_bugs=True))
+            tasks.start_soon(
+                partial(
+                    run_daemon, self.config, source, stop=stop, raise_bugs=True, clock=HastyClock()
+                )
+            )
             with anyio.fail_after(PATIENCE):
                 while not self.socket.exists():  # noqa: ASYNC110 - as another program would
                     await anyio.sleep(0.01)
@@ -90,6 +95,14 @@ class RunningMirror:
     def end_state(self) -> endstate.EndState:
         """What is in the data directory."""
         return endstate.read(self.config.storage.data_dir)
+
+
+class HastyClock(SystemClock):
+    """The real time, but pauses that jitter are fifty times shorter."""
+
+    def jitter(self, low: float, high: float) -> float:
+        """See `Clock.jitter`."""
+        return super().jitter(low, high) / 50
 
 
 Open = Callable[..., AbstractAsyncContextManager[RunningMirror]]

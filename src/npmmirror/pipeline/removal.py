@@ -9,8 +9,6 @@ from npmmirror.effects import Event, EventKind, Known
 from npmmirror.outcome import Failed, Gone, Mirrored, Outcome, Skipped, WorkItem
 
 NOT_FOUND = "not_found"
-FEED_PAUSE = timedelta(seconds=10)
-"""Between two looks at a package that the feed called deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,10 @@ class RemovalRule:
         deleted = change is not None and change.deleted
         if count >= self.answers and (deleted or now - first >= timedelta(hours=self.hours)):
             return Gone("removed")
-        pause = FEED_PAUSE if deleted else timedelta(hours=self.hours) / max(self.answers - 1, 1)
-        return Failed(NOT_FOUND, now + pause, detail=f"answer {count} of {self.answers}")
+        # The feed's own word is looked after at the usual pauses; else the answers are spread.
+        pause = timedelta(hours=self.hours) / max(self.answers - 1, 1)
+        retry_at = None if deleted else now + pause
+        return Failed(NOT_FOUND, retry_at, detail=f"answer {count} of {self.answers}")
 
     @staticmethod
     def _never_held(change: Change | None) -> Outcome:
