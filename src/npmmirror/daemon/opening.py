@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, TarballStore
-from npmmirror.capture import Location
+from npmmirror.capture import Kind, Location, Record
 from npmmirror.clock import Clock, timestamp
 from npmmirror.config import Config
 from npmmirror.errors import StorageError
@@ -18,8 +18,8 @@ from npmmirror.pipeline.packuments import Examiner
 from npmmirror.pipeline.replay import roll_forward
 from npmmirror.worker_threads import WorkerThreads
 
-NEW_LOG = 2
-"""A log of so many records (its genesis and a mark) holds nothing that an index could lack."""
+_EMPTY = frozenset({Kind.GENESIS, Kind.MARK})
+"""A log of these alone holds nothing that an index could lack."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ async def open_archive_and_index(
         examiner = Examiner(reader, PayloadEncoder())
         _tell(archive)
         now = timestamp(clock.now())
-        if mark is None and archive.tip.ordinal <= NEW_LOG:
+        if mark is None and _is_empty(reader):
             await index.commit(Group(mark=await writing.run(seal, archive, None, now)))
         else:
             after = _common(archive, reader, mark, storage.data_dir)
@@ -94,6 +94,11 @@ async def open_archive_and_index(
             writing,
             following.at if following is not None else None,
         )
+
+
+def _is_empty(reader: CaptureReader) -> bool:
+    """Whether nothing was captured yet. Each kill at the very first start may leave a mark."""
+    return all(isinstance(one, Record) and one.kind in _EMPTY for one in reader.scan())
 
 
 def _tell(archive: CaptureLog) -> None:

@@ -222,5 +222,5 @@ async def roll_forward(
             raise record.error()
         await replay.take(record)
     if replay.records:
-        await replay.commit(seal(log, None, now))
+        await replay.commit(seal(log, await index.cursor(), now))
     return replay.records
