@@ -62,6 +62,7 @@ class MirrorDaemon:
         )
         self._upstream = upstream
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_before = 0
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +77,7 @@ class MirrorDaemon:
         """Start it; it is not waited for."""
         command = [sys.executable, "-m", "npmmirror", "--config", str(self._config), "run"]
         with self.log.open("ab") as log:
+            self._log_before = log.tell()
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -86,6 +88,10 @@ class MirrorDaemon:
         """SIGTERM; the exit status."""
         return self._end(signal.SIGTERM)
 
+    def unfinished(self) -> list[str]:
+        """What upstream told and the mirror has not finished, also after it was killed."""
+        return self._unfinished(self._upstream.do("state"))
+
     def wait_for_head(self) -> float:
         """Wait until everything upstream told is finished; how long that took, in seconds.
 
@@ -94,7 +100,7 @@ class MirrorDaemon:
         """
         truth = self._upstream.do("state")
         began = time.monotonic()
-        while missing := self._unfinished(truth):
+        while missing := self._unfinished(truth) or self._not_started():
             self._assert_alive()
             waited = time.monotonic() - began
             assert waited < DEADLINE_SECONDS, f"not finished: {missing}\n{self.tail()}"
@@ -115,6 +121,12 @@ class MirrorDaemon:
         ]
         return behind + waiting
 
+    def _not_started(self) -> list[str]:
+        """A process that has not said that it started would not drain on SIGTERM yet."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_before)
+            return [] if b'"event":"started"' in log.read() else ["not started"]
+
     def _assert_alive(self) -> None:
         assert self._process is not None
         status = self._process.poll()
@@ -131,5 +143,5 @@ class MirrorDaemon:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
 
-FINISHED = "SELECT name, rev FROM finished JOIN packages ON packages.id = package_id"
+FINISHED = "SELECT name, finished.rev FROM finished JOIN packages ON packages.id = package_id"
 WAITING = "SELECT name || ' ' || item FROM work_list JOIN packages ON packages.id = package_id"

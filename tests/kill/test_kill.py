@@ -13,9 +13,12 @@ from tests.kill.daemon_process import MirrorDaemon
 
 from npmmirror.testing.remote import RemoteUpstream
 
-PACKAGES = 12
+PACKAGES = 30
+SHARE = 0.5
+"""Half of them change in a step: enough work to be killed in the midst of."""
 NEWS_BEGIN = "2100-01-01T00:00:00Z"
 """From the first step on, changes are news to a mirror that began to follow before."""
+MOST_REQUESTS = int(PACKAGES * SHARE)
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(3600)]
 
@@ -31,8 +34,8 @@ class Pace:
 @contextmanager
 def mirrored(directory: Path, seed: int) -> Iterator[tuple[RemoteUpstream, MirrorDaemon]]:
     """An upstream, and a mirror of it that has been started."""
-    living = ("--living", str(PACKAGES), "--seed", str(seed))
-    with RemoteUpstream(*living) as upstream, MirrorDaemon(directory, upstream) as daemon:
+    words = ("--living", str(PACKAGES), "--share", str(SHARE), "--seed", str(seed))
+    with RemoteUpstream(*words) as upstream, MirrorDaemon(directory, upstream) as daemon:
         daemon.start()
         yield upstream, daemon
 
@@ -50,28 +53,40 @@ def undisturbed(directory: Path, seed: int, steps: int) -> tuple[endstate.EndSta
 
 def killed(
     directory: Path, seed: int, kills: list[int], pace: Pace, dice: random.Random
-) -> endstate.EndState:
-    """The end state after so many kills in each step, each at a random moment."""
+) -> tuple[endstate.EndState, int]:
+    """The end state after so many kills in each step, and how many of them hit unfinished work."""
+    hits = 0
     with mirrored(directory, seed) as (upstream, daemon):
         for step, number in enumerate(kills):
             if step == 1:
                 upstream.do("set_time", moment=NEWS_BEGIN)
             if step:
                 upstream.do("step")
-            for again in range(number):
-                fresh = again > 0 or step == 0
-                time.sleep(moment_to_kill(dice, pace, fresh=fresh))
+            for _ in range(number):
+                wait_for_moment(dice, upstream, pace)
                 daemon.kill()
+                hits += bool(daemon.unfinished())
                 daemon.start()
             daemon.wait_for_head()
-        return settled(upstream, daemon)
+        return settled(upstream, daemon), hits
 
 
-def moment_to_kill(dice: random.Random, pace: Pace, *, fresh: bool) -> float:
-    """Seconds to wait; a fresh process is mostly killed when it had time to begin its work."""
-    if not fresh:
-        return dice.uniform(0, 1.1 * pace.step)
-    return dice.uniform(dice.choice((0.0, 0.5, 0.7)), 1.1) * pace.start
+def wait_for_moment(dice: random.Random, upstream: RemoteUpstream, pace: Pace) -> None:
+    """Wait for some time from the start on, or until some documents were asked for."""
+    if dice.random() < 0.3:
+        time.sleep(dice.uniform(0, 1.2 * pace.start))
+        return
+    enough = requests(upstream) + dice.randrange(1, MOST_REQUESTS)
+    too_late = time.monotonic() + pace.start + pace.step
+    while requests(upstream) < enough and time.monotonic() < too_late:
+        time.sleep(0.002)
+    time.sleep(dice.uniform(0, 0.03))
+
+
+def requests(upstream: RemoteUpstream) -> int:
+    """How many documents were asked for so far."""
+    number: int = upstream.do("count", scope="packument")
+    return number
 
 
 def settled(upstream: RemoteUpstream, daemon: MirrorDaemon) -> endstate.EndState:
@@ -87,12 +102,13 @@ def test_killed_run_ends_as_an_undisturbed_one(
     tmp_path: Path, kills: int, kill_seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Packages, versions, tarballs, revisions and events are the same after `--kills` kills."""
-    with capsys.disabled():
-        print(f"\n{kills} kills, --kill-seed {kill_seed}")  # noqa: T201 - to play it again
     dice = random.Random(kill_seed)
     steps = max(4, kills // 3)
     places = [dice.randrange(steps + 1) for _ in range(kills)]
     expected, pace = undisturbed(tmp_path / "undisturbed", kill_seed, steps)
     spread = [places.count(step) for step in range(steps + 1)]
-    found = killed(tmp_path / "killed", kill_seed, spread, pace, dice)
+    found, hits = killed(tmp_path / "killed", kill_seed, spread, pace, dice)
+    with capsys.disabled():
+        print(f"\n--kills {kills} --kill-seed {kill_seed}: {hits} hit unfinished work")  # noqa: T201 - to play it again
     assert endstate.differences(expected, found) == []
+    assert hits >= kills // 5, "the kills came too late to prove anything"

@@ -41,7 +41,11 @@ async def serve(options: argparse.Namespace) -> None:
     if options.write:
         static.write(registry, options.write)
     history = History(
-        registry, seed=options.seed, packages=options.living, moves=options.moves or None
+        registry,
+        seed=options.seed,
+        packages=options.living,
+        moves=options.moves or None,
+        share=options.share,
     )
     stop = _stop_on_signals()
     async with (
@@ -106,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     add("--packages", type=int, default=0, help="packages of npm's sizes, which stay as they are")
     add("--write", type=Path, metavar="DIR", help="write those for a static web server, too")
     add("--living", type=int, default=20, help="small packages, which change in steps")
+    add("--share", type=float, default=0.3, help="which part of those changes in a step")
     add("--moves", nargs="*", help="what may happen in steps (default: everything)")
     add("--seed", type=int, default=0)
     add("--port", type=int, default=0, help="0 takes any that is free")

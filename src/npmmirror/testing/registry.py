@@ -49,7 +49,7 @@ class ScriptedRegistry:
         gaps: the feed's seqs have gaps.
     """
 
-    def __init__(  # noqa: PLR0913 - independent switches of one fake
+    def __init__(
         self,
         *,
         seed: int = 0,
@@ -69,7 +69,7 @@ class ScriptedRegistry:
         self._packages: dict[str, _Package] = {}
         self._files: dict[str, Body] = {}
 
-    def publish(  # noqa: PLR0913 - the keywords are those of Release
+    def publish(
         self,
         name: str,
         version: str,
@@ -201,7 +201,7 @@ class ScriptedRegistry:
         people = tuple(one for one in was.maintainers if one["name"] != person)
         return self._touch(replace(was, maintainers=people), announce)
 
-    def put_document(  # noqa: PLR0913 - what a raw document cannot say of itself
+    def put_document(
         self,
         name: str,
         raw: bytes,

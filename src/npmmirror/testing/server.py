@@ -31,7 +31,7 @@ class ScriptedUpstream:
         kept_requests: how many requests the log keeps.
     """
 
-    def __init__(  # noqa: PLR0913 - independent switches of one fake
+    def __init__(
         self,
         registry: ScriptedRegistry | None = None,
         *,
