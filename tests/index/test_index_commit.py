@@ -1,5 +1,6 @@
 """What a group does to the index."""
 
+import asyncio
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -403,6 +404,23 @@ async def test_cancelled_commit_is_whole(writer: IndexWriter, reader: IndexReade
         tasks.cancel_scope.cancel()
     assert await reader.known("left-pad") is not None
     assert await reader.last_mark() == mark(2)
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 3))
+async def test_commit_torn_by_asyncio_itself_is_whole_or_nothing(
+    writer: IndexWriter, reader: IndexReader, steps: int
+) -> None:
+    """A cancelled task, at whatever step, leaves no transaction open for the next one."""
+    group = Group(documents=(document("left-pad", 1, effects("1.0.0")),), mark=mark(2))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(writer.commit(group))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+    await writer.commit(Group(mark=mark(5)))
+    stored = await reader.known("left-pad") is not None
+    assert (await reader.mark_at(AT), stored) == (mark(5), stored)
+    assert (await reader.status()).versions == (1 if stored else 0)
 
 
 async def test_full_disk_leaves_nothing_and_passes(
