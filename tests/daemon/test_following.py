@@ -1,6 +1,7 @@
 """The daemon against the scripted upstream: what was published is mirrored."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ async def test_every_kind_of_change_becomes_its_event(mirror: Open) -> None:
         async with here.running():
             await here.at_head()
             registry.set_time("2100-01-01T00:00:00.000Z")
-            for change in (
+            changes: tuple[Callable[[], str], ...] = (
                 lambda: registry.publish("left-pad", "1.0.0"),
                 lambda: registry.publish("left-pad", "1.1.0"),
                 lambda: registry.tag("left-pad", "next", "1.0.0"),
@@ -140,7 +141,8 @@ async def test_every_kind_of_change_becomes_its_event(mirror: Open) -> None:
                 lambda: registry.remove_maintainer("left-pad", "ann"),
                 lambda: registry.unpublish_version("left-pad", "1.0.0"),
                 lambda: registry.unpublish("left-pad"),
-            ):
+            )
+            for change in changes:
                 change()
                 await here.at_head()
         assert kinds(here, "left-pad") == [

@@ -84,6 +84,20 @@ async def test_one_bad_package_never_stops_all(clock: ManualClock) -> None:
     assert not pause.paused
 
 
+async def test_failures_far_apart_are_no_outage(clock: ManualClock) -> None:
+    """An idle mirror tries a few broken packages, an hour apart."""
+    pause = Pause(clock)
+    for number in range(100):
+        clock.move(61)
+        assert not pause.suspect(f"p{number}", "http_500", "")
+
+
+async def test_packages_that_failed_before_are_no_witnesses(clock: ManualClock) -> None:
+    """A work list of packages that are broken for good says nothing about the host."""
+    pause = Pause(clock)
+    assert not any(pause.suspect(f"p{n}", "http_500", "", again=True) for n in range(100))
+
+
 async def test_a_success_in_between_clears_the_host(clock: ManualClock) -> None:
     """Only failures in a row count."""
     pause = Pause(clock)

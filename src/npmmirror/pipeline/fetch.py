@@ -112,7 +112,7 @@ class Fetcher:
             look = Look(Mirrored(changed=False), known)
         try:
             wanted = self._wanted(job, look)
-            claims = await self._claims(job.package, look, wanted[: self._per_job])
+            claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
         except BaseException:
             if look.release is not None:
@@ -134,20 +134,20 @@ class Fetcher:
                 wanted[version] = None
         return list(wanted)
 
-    async def _claims(self, package: str, look: Look, versions: list[str]) -> list[Claim]:
+    async def _claims(self, job: Job, look: Look, versions: list[str]) -> list[Claim]:
         """What upstream says of these versions: by the document at hand, else by the index."""
-        fresh: list[Claim] = []
+        claims: list[Claim] = []
         stored: list[str] = []
         for version in versions:
             if look.packument is not None and version in look.packument.versions:
                 dist = look.packument.manifest(version).dist
-                fresh.append(Claim(version, dist.tarball, dist.integrity, dist.shasum))
+                claims.append(Claim(version, dist.tarball, dist.integrity, dist.shasum))
             else:
                 stored.append(version)
         if stored:
-            rows = await self._index.claims(package, stored)
-            fresh += [Claim(*row) for row in rows]
-        return fresh
+            claims += [Claim(*row) for row in await self._index.claims(job.package, stored)]
+        failed = {item for item, row in job.work.items() if row.attempts}
+        return [replace(claim, again=claim.version in failed) for claim in claims]
 
     def _done(
         self, job: Job, look: Look, wanted: list[str], outcomes: list[TarballOutcome]

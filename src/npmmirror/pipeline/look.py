@@ -31,7 +31,12 @@ STILL_THERE_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a package gave. `packument` is there where versions can be chosen from."""
+    """What one look at a package gave. `packument` is there where versions can be chosen from.
+
+    `blocked` where no package could have been had: the host or the disk refuses. A fault that is
+    only suspected to be the host's ends the look, so that another package is tried next: packages
+    that are broken for good must not occupy all workers as each other's proof.
+    """
 
     outcome: Outcome
     known: Known | None
@@ -40,6 +45,7 @@ class Look:
     document: CapturedDocument | None = None
     gone: CapturedGone | None = None
     release: Callable[[], None] | None = None
+    blocked: bool = False
 
 
 class Looker:
@@ -76,8 +82,7 @@ class Looker:
             return Look(Mirrored(changed=False), known)
         while True:
             look = await self._try(job, known, token)
-            failed = look.outcome
-            if not (self._patient and isinstance(failed, Failed) and not failed.counts):
+            if not (self._patient and look.blocked):
                 return look
             await self._host.ready()
             await self._disk.ready()
@@ -89,15 +94,16 @@ class Looker:
             answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust)
         except HostFault as fault:
             self._host.fault(fault.reason, fault.detail, fault.retry_after)
-            return Look(Failed(fault.reason, None, fault.detail, counts=False), known)
+            failed = Failed(fault.reason, None, fault.detail, counts=False)
+            return Look(failed, known, blocked=True)
         except (ServerFault, BadAnswer) as fault:
             everywhere = fault.reason != "too_large" and self._host.suspect(
-                job.package, fault.reason, fault.detail
+                job.package, fault.reason, fault.detail, again=_failed_before(job)
             )
             return Look(Failed(fault.reason, None, fault.detail, counts=not everywhere), known)
         except DiskFaultError as fault:
             self._disk.fault("disk", str(fault))
-            return Look(Failed("disk", None, str(fault), counts=False), known)
+            return Look(Failed("disk", None, str(fault), counts=False), known, blocked=True)
         self._host.success()
         if isinstance(answer, Missing):
             return self._missing(job, known, answer)
@@ -148,7 +154,9 @@ class Looker:
                 examined = await self._threads.run(examine)
         except NotAPackumentError as error:
             _let_go(body)
-            everywhere = self._host.suspect(job.package, error.reason, str(error))
+            everywhere = self._host.suspect(
+                job.package, error.reason, str(error), again=_failed_before(job)
+            )
             return Look(Failed(error.reason, None, str(error), counts=not everywhere), known)
         except BaseException:
             _let_go(body)
@@ -183,6 +191,11 @@ class Looker:
 def _let_go(body: Body) -> None:
     if body.release is not None:
         body.release()
+
+
+def _failed_before(job: Job) -> bool:
+    row = job.work.get(PACKUMENT)
+    return row is not None and row.attempts > 0
 
 
 def _announced(job: Job) -> str | None:

@@ -9,6 +9,8 @@ from npmmirror.clock import Clock, timestamp
 
 EVERYWHERE = 8
 """Different packages that must fail one after the other before the host is to blame."""
+WITNESS_SECONDS = 60.0
+"""Failures further apart than this are no sign of an outage."""
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0
 
@@ -27,7 +29,7 @@ class Pause:
         self._longest = longest_seconds
         self._seconds = 0.0
         self._until = 0.0
-        self._suspects: set[str] = set()
+        self._suspects: dict[str, float] = {}
         self._turn = anyio.Lock()
         self._trying = False
         self._held = False
@@ -66,10 +68,16 @@ class Pause:
         self.reason = f"{reason}: {detail}" if detail else reason
         log.warning("fetching_paused", reason=reason, detail=detail, seconds=round(wait, 1))
 
-    def suspect(self, package: str, reason: str, detail: str) -> bool:
-        """A fault that may be the package's or the host's; True where it is met everywhere."""
-        self._suspects.add(package)
-        if len(self._suspects) < EVERYWHERE and self.reason is None:
+    def suspect(self, package: str, reason: str, detail: str, *, again: bool = False) -> bool:
+        """A fault that may be the package's or the host's; True where it is met everywhere.
+
+        `again` says that this package failed before: then it is no witness against the host.
+        """
+        now = self._clock.monotonic()
+        if not again:
+            self._suspects[package] = now
+        met = sum(now - at <= WITNESS_SECONDS for at in self._suspects.values())
+        if met < EVERYWHERE and self.reason is None:
             return False
         self.fault(reason, detail)
         return True

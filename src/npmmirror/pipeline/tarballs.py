@@ -23,12 +23,13 @@ JOB_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What upstream says of a version's tarball."""
+    """What upstream says of a version's tarball; `again` where fetching it failed before."""
 
     version: str
     tarball: str | None
     integrity: str | None
     shasum: str | None
+    again: bool = False
 
 
 class TarballFetcher:
@@ -132,7 +133,7 @@ class TarballFetcher:
             self._host.fault(error.reason, error.detail, error.retry_after)
             counts = False
         elif error.reason != "http_404":
-            counts = not self._host.suspect(package, error.reason, error.detail)
+            counts = not self._host.suspect(package, error.reason, error.detail, again=claim.again)
         return _failed(claim, error.reason, error.detail, counts=counts)
 
     async def _download(self, package: str, claim: Claim, path: str) -> TarballOutcome:
