@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import missing
+
+from tests.machine import missing
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.archive.history import AT, History, document
 
 from npmmirror.archive import CaptureLog, CaptureReader, Damage, DiskFaultError, records
 from npmmirror.archive.segments import segment_path
 from npmmirror.capture import Kind, Record
+from tests.archive.history import AT, History, document
 
 
 def _scan(directory: Path) -> list[Record]:

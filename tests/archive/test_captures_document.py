@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.archive.history import AT, History, document
 
 from npmmirror.archive import framing, records
 from npmmirror.archive.segments import segment_path
 from npmmirror.capture import Kind, Payload
 from npmmirror.outcome import Digests, HeldTarball
+from tests.archive.history import AT, History, document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "captures.md").read_text()
 

@@ -1,11 +1,12 @@
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.archive.history import ENCODER, History, document
 
 from npmmirror.archive import MAX_FRAMES, base_of, needed_numbers
 from npmmirror.archive.deltas import decode, prefix_of
 from npmmirror.capture import Chain, Location
+from tests.archive.history import ENCODER, History, document
 
 
 def _depth(number: int) -> int:
@@ -74,8 +75,12 @@ def test_a_missing_place_starts_a_new_chain() -> None:
 def test_a_frame_is_not_decoded_beyond_the_length_its_header_tells() -> None:
     """What swells in decoding is stopped."""
     bomb = ENCODER.encode(b"\0" * 50_000_000, None, _Shelf())
+    tracemalloc.start()
     with pytest.raises(ValueError, match="length"):
         decode(bomb.stored, 1_000_000, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_a_cut_frame_is_refused() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from npmmirror.archive import DiskFaultError, TarballStore, TarballTooLargeError
+from npmmirror.archive.tarballs import _Sink
 from npmmirror.worker_threads import WorkerThreads
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +150,15 @@ async def test_a_cancellation_while_a_thread_writes_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         await receiving
     assert _staging(tmp_path) == []
+
+
+async def test_a_write_that_comes_after_the_end_does_nothing(tmp_path: Path) -> None:
+    """Of two threads the one that discards may be first: the other must not leave a file."""
+    sink = _Sink(tmp_path / "npmmirror-1.tgz", _Sha512())
+    sink.discard()
+    sink.write([b"late"])
+    sink.finish([b"later"])
+    assert not sink.path.exists()
 
 
 async def test_a_cancellation_while_waiting_for_the_body_leaves_nothing(

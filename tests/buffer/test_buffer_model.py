@@ -8,13 +8,13 @@ import anyio
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from tests.buffer.contract import AT, SOURCE, changes, drained
 
 from npmmirror.buffer import sqlite
 from npmmirror.buffer.base import Buffer, Position, Receipt
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.buffer.sqlite import SqliteBuffer
 from npmmirror.change import Change
+from tests.buffer.contract import AT, SOURCE, changes, drained
 
 Opener = Callable[[Path], Awaitable[Buffer]]
 Step = tuple[str, int, int]

@@ -3,9 +3,9 @@
 import copy
 
 import pytest
-from tests.buffer.contract import BufferContract, GoingBackContract
 
 from npmmirror.buffer.memory import MemoryBuffer
+from tests.buffer.contract import BufferContract, GoingBackContract
 
 
 class MemoryPlace:

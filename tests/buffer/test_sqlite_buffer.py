@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.buffer.contract import BufferContract, GoingBackContract, append, changes, drained
 
 from npmmirror.buffer.base import BufferUnavailableError
 from npmmirror.buffer.sqlite import BLOCK_ENTRIES, SqliteBuffer
 from npmmirror.errors import StorageError
+from tests.buffer.contract import BufferContract, GoingBackContract, append, changes, drained
 
 pytestmark = pytest.mark.anyio
 

@@ -3,6 +3,10 @@
 from dataclasses import replace
 
 import pytest
+
+from npmmirror.diff import diff
+from npmmirror.effects import Effects, EventKind, Known, KnownVersion
+from npmmirror.packument import Packument
 from tests.core.documents import (
     NEW,
     NEWER,
@@ -18,10 +22,6 @@ from tests.core.documents import (
     told,
     unpublished,
 )
-
-from npmmirror.diff import diff
-from npmmirror.effects import Effects, EventKind, Known, KnownVersion
-from npmmirror.packument import Packument
 
 
 def sight(new: Packument, since: str | None = SINCE) -> Effects:

@@ -4,6 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import given, settings, strategies as st
+
+from npmmirror.diff import changed_versions, diff
+from npmmirror.effects import Effects, Event, EventKind, Known
+from npmmirror.packument import SECURITY_VERSION, Packument
 from tests.core.documents import (
     NEW,
     NEWER,
@@ -15,10 +19,6 @@ from tests.core.documents import (
     manifest,
     unpublished,
 )
-
-from npmmirror.diff import changed_versions, diff
-from npmmirror.effects import Effects, Event, EventKind, Known
-from npmmirror.packument import SECURITY_VERSION, Packument
 
 VERSIONS = ("1.0.0", "1.1.0", "2.0.0-rc.1", "__proto__")
 DATES = st.sampled_from([OLD, NEW, NEWER, "no date"])

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from hypothesis import given, strategies as st
-from tests.core.documents import TREES
 
 from npmmirror.jsontext import UnreadableError, differing, members, mend, value
+from tests.core.documents import TREES
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from tests.core.documents import applied, told
 
 from npmmirror.diff import changed_versions, diff, is_stale
 from npmmirror.layout import tarball_path
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.testing.oddities import Oddity, oddities
+from tests.core.documents import applied, told
 
 REFUSED = {
     "deep": "too_deep",

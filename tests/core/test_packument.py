@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.core.documents import NAME, OLD, TREES, document, held, manifest, parsed, unpublished
 
 from npmmirror.diff import diff
 from npmmirror.effects import PersonFacts
 from npmmirror.packument import NotAPackumentError, Packument, Unpublished, instant
+from tests.core.documents import NAME, OLD, TREES, document, held, manifest, parsed, unpublished
 
 
 def test_a_document_tells_its_fields() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.core.documents import document, manifest
 
 from npmmirror.packument import Packument
 from npmmirror.policy import parse_spec, resolve
+from tests.core.documents import document, manifest
 
 
 @pytest.mark.parametrize(

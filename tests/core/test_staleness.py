@@ -1,11 +1,11 @@
 """Documents of lagging caches are told from documents that took something back."""
 
 import pytest
-from tests.core.documents import NEW, NEWER, OLD, document, first, held, parsed, unpublished
 
 from npmmirror.diff import is_stale
 from npmmirror.effects import Known
 from npmmirror.packument import Packument
+from tests.core.documents import NEW, NEWER, OLD, document, first, held, parsed, unpublished
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
-from tests.core.documents import NEW, NEWER, SINCE, document, first
 
 from npmmirror.diff import diff
 from npmmirror.effects import Known
 from npmmirror.packument import Packument
 from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+from tests.core.documents import NEW, NEWER, SINCE, document, first
 
 NOTHING = Want()
 

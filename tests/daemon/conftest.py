@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.kill import endstate
 
 from npmmirror.clock import SystemClock
 from npmmirror.config import Config
@@ -20,6 +19,7 @@ from npmmirror.daemon.mirror import Source
 from npmmirror.daemon.run import run as run_daemon
 from npmmirror.pipeline.sync import SyncReport, wishes
 from npmmirror.testing import ScriptedUpstream
+from tests.kill import endstate
 
 PATIENCE = 30
 """Seconds until a test that waits for the daemon gives up."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.archive.history import AT, History
 
 from npmmirror.archive import records
 from npmmirror.clock import SystemClock
@@ -14,6 +13,7 @@ from npmmirror.index import Group, IndexWriter
 from npmmirror.outcome import Digests, HeldTarball
 from npmmirror.testing import ScriptedRegistry
 from npmmirror.worker_threads import WorkerThreads
+from tests.archive.history import AT, History
 
 pytestmark = pytest.mark.anyio
 

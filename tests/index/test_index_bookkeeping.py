@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.index.building import AT, LATER, LATEST, captured, mark, work
 
 from npmmirror.change import Seq
 from npmmirror.index import Group, IndexReader, IndexWriter, StoredFollowing, writer as module
 from npmmirror.receipt import Position, Receipt
+from tests.index.building import AT, LATER, LATEST, captured, mark, work
 
 pytestmark = pytest.mark.anyio
 

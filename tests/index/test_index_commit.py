@@ -8,6 +8,17 @@ from typing import Any
 
 import anyio
 import pytest
+
+from npmmirror.effects import DependencyFacts, Event, EventKind, Known, KnownVersion, PersonFacts
+from npmmirror.index import (
+    Finished,
+    Group,
+    IndexReader,
+    IndexUnavailableError,
+    IndexWriter,
+    Skip,
+    Wake,
+)
 from tests.index.building import (
     AT,
     LATER,
@@ -23,17 +34,6 @@ from tests.index.building import (
     tarball,
     version,
     work,
-)
-
-from npmmirror.effects import DependencyFacts, Event, EventKind, Known, KnownVersion, PersonFacts
-from npmmirror.index import (
-    Finished,
-    Group,
-    IndexReader,
-    IndexUnavailableError,
-    IndexWriter,
-    Skip,
-    Wake,
 )
 
 pytestmark = pytest.mark.anyio

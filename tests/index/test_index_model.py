@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import hypothesis.strategies as st
 from hypothesis import given, settings
-from tests.index.building import document, drop, effects, gone, tarball, version
 
 from npmmirror.effects import KnownVersion
 from npmmirror.index import (
@@ -22,6 +21,7 @@ from npmmirror.index import (
     StoredTarball,
 )
 from npmmirror.index.status import status
+from tests.index.building import document, drop, effects, gone, tarball, version
 
 PACKAGES = ("a", "A", "@s/b")
 VERSIONS = ("1", "2", "3", "4")

@@ -4,6 +4,17 @@ from pathlib import Path
 
 import anyio
 import pytest
+
+from npmmirror.index import (
+    Check,
+    Group,
+    IndexReader,
+    IndexUnavailableError,
+    IndexWriter,
+    Resumption,
+    RevisionRow,
+    Skip,
+)
 from tests.index.building import (
     AT,
     LATER,
@@ -17,17 +28,6 @@ from tests.index.building import (
     tarball,
     version,
     work,
-)
-
-from npmmirror.index import (
-    Check,
-    Group,
-    IndexReader,
-    IndexUnavailableError,
-    IndexWriter,
-    Resumption,
-    RevisionRow,
-    Skip,
 )
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from tests.index.building import captured
 
 from npmmirror import __version__
 from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexUnavailableError, IndexWriter, Schema
+from tests.index.building import captured
 
 pytestmark = pytest.mark.anyio
 

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+
 from tests.kill import endstate
 
 BODY = b"tarball"

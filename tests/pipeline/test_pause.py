@@ -2,9 +2,9 @@
 
 import anyio
 import pytest
-from tests.pipeline.conftest import ManualClock
 
 from npmmirror.pipeline.pause import EVERYWHERE, Pause
+from tests.pipeline.conftest import ManualClock
 
 pytestmark = pytest.mark.anyio
 

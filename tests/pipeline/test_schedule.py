@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-from tests.pipeline.conftest import ManualClock
-
 from npmmirror.pipeline.schedule import STALE_QUICK_TRIES, Schedule
+from tests.pipeline.conftest import ManualClock
 
 
 def test_pauses_grow_and_end(clock: ManualClock) -> None:

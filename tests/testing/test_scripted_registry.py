@@ -76,6 +76,9 @@ def test_a_version_is_never_used_again() -> None:
     assert document(registry)["dist-tags"] == {"latest": "1.0.0"}
     with pytest.raises(ValueError, match=r"a@1\.1\.0"):
         registry.publish("a", "1.1.0")
+    registry.remove("a")
+    with pytest.raises(ValueError, match=r"a@1\.0\.0"):
+        registry.publish("a", "1.0.0")
 
 
 def test_times_come_from_the_upstream() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.upstream.loopback import Connect, Fetch, Handler, MovedClock, Serve, Server
 
 from npmmirror.upstream import Limits, Packument, Timeouts, Upstream, Waits
+from tests.upstream.loopback import Connect, Fetch, Handler, MovedClock, Serve, Server
 
 
 @pytest.fixture(autouse=True)

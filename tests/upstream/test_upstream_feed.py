@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.upstream.loopback import Connect, Serve, reply
 
 from npmmirror.change import Change, Head
 from npmmirror.errors import UsageError
 from npmmirror.upstream import BadAnswer, Limits, Listed, UpstreamError
 from npmmirror.upstream.feed import read_listing, read_page, read_root
+from tests.upstream.loopback import Connect, Serve, reply
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import brotli  # type: ignore[import-untyped, unused-ignore]  # ships no types
 import pytest
 from aiohttp import web
-from tests.upstream.loopback import Connect, Fetch, Serve, raw, reply
 
 from npmmirror import zstd
 from npmmirror.upstream import (
@@ -23,6 +22,7 @@ from npmmirror.upstream import (
     ServerFault,
     UpstreamError,
 )
+from tests.upstream.loopback import Connect, Fetch, Serve, raw, reply
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from tests.upstream.loopback import MovedClock
 
 from npmmirror.upstream import (
     BadAnswer,
@@ -15,6 +14,7 @@ from npmmirror.upstream import (
     Waits,
 )
 from npmmirror.upstream.retry import Retrier, retry_after
+from tests.upstream.loopback import MovedClock
 
 pytestmark = pytest.mark.anyio
 

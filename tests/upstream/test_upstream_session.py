@@ -5,7 +5,6 @@ import socket
 import anyio
 import pytest
 from aiohttp import web
-from tests.upstream.loopback import Connect, Fetch, MovedClock, Serve, raw, reply
 from yarl import URL
 
 from npmmirror.errors import UsageError
@@ -18,6 +17,7 @@ from npmmirror.upstream import (
     UpstreamError,
 )
 from npmmirror.upstream.session import proxy_for
+from tests.upstream.loopback import Connect, Fetch, MovedClock, Serve, raw, reply
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,9 @@ import os
 import anyio
 import pytest
 from aiohttp import web
-from tests.upstream.loopback import Connect, Serve, raw, reply
 
 from npmmirror.upstream import BadAnswer, Limits, ServerFault, Timeouts, Upstream
+from tests.upstream.loopback import Connect, Serve, raw, reply
 
 pytestmark = pytest.mark.anyio
 

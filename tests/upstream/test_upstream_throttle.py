@@ -4,10 +4,10 @@ import asyncio
 
 import anyio
 import pytest
-from tests.upstream.loopback import MovedClock
 
 from npmmirror.upstream.errors import HostFault
 from npmmirror.upstream.throttle import LONGEST_PAUSE, LONGEST_RETRY_AFTER, Throttle, Turnstile
+from tests.upstream.loopback import MovedClock
 
 
 def test_a_healthy_host_gets_as_many_requests_as_the_ceiling() -> None:
