@@ -10,9 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from tests.kill import endstate
-
 from npmmirror.testing.remote import RemoteUpstream
+from tests.kill import endstate
 
 CONFIG = """
 [upstream]

@@ -34,8 +34,8 @@ class Commands:
     """Carries out commands: `{"do": "publish", "name": "a", "version": "1.0.0"}`.
 
     Besides `CHANGES` there are `put_document` (`name`, `text`), `step` (`count`), `fault` (`fault`,
-    `scope`, `name`, `times`, `chance`), `heal`, `release`, `state`, `count` (`scope`, `name`) and
-    `head`.
+    `scope`, `name`, `times`, `chance`), `heal`, `played`, `release`, `state`, `count` (`scope`,
+    `name`) and `head`.
     """
 
     def __init__(self, upstream: ScriptedUpstream, history: History) -> None:
@@ -48,6 +48,7 @@ class Commands:
             "step": self.step,
             "fault": self._fault,
             "heal": upstream.heal,
+            "played": lambda: upstream.played,
             "release": upstream.release,
             "state": registry.state,
             "count": upstream.count,

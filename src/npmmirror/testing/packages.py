@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from npmmirror.testing.manifest import package_json
-from npmmirror.testing.registry import ScriptedRegistry, stamp
-from npmmirror.testing.release import Release
+from npmmirror.testing.registry import ScriptedRegistry
+from npmmirror.testing.release import Release, stamp
 from npmmirror.testing.tarball import filler
 
 _WORDS = """

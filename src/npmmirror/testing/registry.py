@@ -6,7 +6,7 @@ Everything is the same for the same seed and the same calls: bytes, revs, seqs a
 import hashlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -15,7 +15,7 @@ import orjson
 
 from npmmirror.testing import manifest as manifests, tarball as tarballs
 from npmmirror.testing.feed import Feed
-from npmmirror.testing.release import Release, build, merged, owner
+from npmmirror.testing.release import Release, build, merged, owner, stamp
 from npmmirror.testing.revision import Body, Revision
 
 Announce = Literal["now", "late", "never"]
@@ -26,11 +26,15 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True)
 class _Package:
-    """A package's newest revision and the one before, which a lagging cache still serves."""
+    """A package's newest revision and the one before, which a lagging cache still serves.
+
+    `used` are all versions that there ever were.
+    """
 
     current: Revision
     previous: Revision | None = None
     generation: int = 0
+    used: set[str] = field(default_factory=set)
     stale_reads: int = 0
     busted: bool = False
 
@@ -103,11 +107,12 @@ class ScriptedRegistry:
         """Publish versions in one revision; `tag` names the last. `extra` sets top-level keys."""
         was = self._base(name)
         versions, times = dict(was.versions), dict(was.times)
-        newest = ""
+        newest, used = "", self._used(name)
         for release in releases:
             newest = release.version
-            if newest in times:
+            if newest in used:
                 raise ValueError(f"{name}@{newest} was published before")
+            used.add(newest)
             at = release.at or self._now()
             versions[newest], archive = build(name, release, base=self.base)
             self._files[tarballs.path_of(name, newest)] = Body(archive)
@@ -117,11 +122,13 @@ class ScriptedRegistry:
         revision = replace(
             was, state="live", tags=tags, versions=versions, times=times, extra=further
         )
-        return self._commit(revision, announce)
+        rev = self._commit(revision, announce)
+        self._packages[name].used = used
+        return rev
 
     def unpublish_version(self, name: str, version: str, *, announce: Announce = "now") -> str:
         """Take a version away; its time stays. Tags that named it name the newest one left."""
-        was = self._package(name).current
+        was = self._packages[name].current
         versions = {key: body for key, body in was.versions.items() if key != version}
         if len(versions) == len(was.versions):
             raise KeyError(f"{name}@{version}")
@@ -132,7 +139,7 @@ class ScriptedRegistry:
 
     def unpublish(self, name: str, *, deleted: bool = False, announce: Announce = "now") -> str:
         """Leave npm's document of an unpublished package. `deleted` marks the feed's row so."""
-        was = self._package(name).current
+        was = self._packages[name].current
         now = self._now()
         gone = {"time": now, "versions": list(was.versions)}
         times = {**was.times, "modified": now, "unpublished": gone}
@@ -174,30 +181,30 @@ class ScriptedRegistry:
         self, name: str, version: str, keys: Mapping[str, Any], *, announce: Announce = "now"
     ) -> str:
         """Change keys of a version that is published already; None takes a key out."""
-        was = self._package(name).current
+        was = self._packages[name].current
         amended = orjson.dumps(merged(orjson.loads(was.versions[version]), keys))
         return self._touch(replace(was, versions={**was.versions, version: amended}), announce)
 
     def tag(self, name: str, tag: str, version: str, *, announce: Announce = "now") -> str:
         """Let a dist-tag name a version, which need not be there."""
-        was = self._package(name).current
+        was = self._packages[name].current
         return self._touch(replace(was, tags={**was.tags, tag: version}), announce)
 
     def untag(self, name: str, tag: str, *, announce: Announce = "now") -> str:
         """Take a dist-tag away."""
-        was = self._package(name).current
+        was = self._packages[name].current
         left = {key: version for key, version in was.tags.items() if key != tag}
         return self._touch(replace(was, tags=left), announce)
 
     def add_maintainer(self, name: str, person: str, *, announce: Announce = "now") -> str:
         """Add an account to the package's maintainers."""
-        was = self._package(name).current
+        was = self._packages[name].current
         people = (*was.maintainers, manifests.person(person))
         return self._touch(replace(was, maintainers=people), announce)
 
     def remove_maintainer(self, name: str, person: str, *, announce: Announce = "now") -> str:
         """Take an account from the package's maintainers."""
-        was = self._package(name).current
+        was = self._packages[name].current
         people = tuple(one for one in was.maintainers if one["name"] != person)
         return self._touch(replace(was, maintainers=people), announce)
 
@@ -229,7 +236,7 @@ class ScriptedRegistry:
 
         `busted`: a query parameter gets the newest one all the same.
         """
-        package = self._package(name)
+        package = self._packages[name]
         package.stale_reads, package.busted = reads, busted
 
     def replace_tarball(self, name: str, version: str, body: bytes) -> None:
@@ -271,7 +278,7 @@ class ScriptedRegistry:
 
     def revision(self, name: str) -> Revision:
         """The newest revision of a package."""
-        return self._package(name).current
+        return self._packages[name].current
 
     def document(self, name: str) -> bytes:
         """The newest document of a package, raw."""
@@ -377,19 +384,14 @@ class ScriptedRegistry:
         text = f"{self._seed}\0{name}\0{generation}".encode("utf-8", "surrogatepass")
         return f"{generation}-{hashlib.sha256(text).hexdigest()[:32]}"
 
-    def _package(self, name: str) -> _Package:
-        return self._packages[name]
+    def _used(self, name: str) -> set[str]:
+        return set(self._packages[name].used) if name in self else set()
 
     def _now(self) -> str:
         if self._clock is not None:
             return stamp(self._clock())
         self._moment += timedelta(seconds=61, milliseconds=7)
         return stamp(self._moment)
-
-
-def stamp(moment: datetime) -> str:
-    """A time as npm writes it: `2026-01-01T00:01:01.007Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _stamp(times: dict[str, Any], at: str, version: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -49,3 +50,8 @@ def merged(was: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
 def owner(name: str) -> str:
     """The account that a package belongs to at first."""
     return f"author-of-{name.strip('@').replace('/', '-')}"
+
+
+def stamp(moment: datetime) -> str:
+    """A time as npm writes it: `2026-01-01T00:01:01.007Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -99,6 +99,11 @@ class ScriptedUpstream:
         """Take one fault back, or all of them."""
         self._armed = [one for one in self._armed if armed is not None and one is not armed]
 
+    @property
+    def played(self) -> dict[str, int]:
+        """How often the faults that are armed now were played, by kind."""
+        return {one.fault.kind: one.played for one in self._armed}
+
     def release(self) -> None:
         """Let the answers that are stalled now go on; later ones stall anew."""
         self._released.set()
