@@ -1,14 +1,16 @@
+import hashlib
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.archive.history import History, document
 
-from npmmirror.archive import CaptureDamagedError, CaptureReader, Damage, ErasedError
-from npmmirror.archive.framing import FRAME_BYTES, Encoding, pack_frame, unpack_frame
+from npmmirror.archive import CaptureDamagedError, CaptureReader, Damage, ErasedError, records
+from npmmirror.archive.framing import FRAME_BYTES, Encoding, pack_frame, pack_record, unpack_frame
 from npmmirror.archive.segments import segment_path
-from npmmirror.capture import Location, Record
+from npmmirror.capture import Chain, Location, Record
+from tests.archive.history import AT, ENCODER, History, document
 
 
 @dataclass
@@ -105,6 +107,31 @@ def test_a_turned_bit_in_the_last_record_is_a_tail(log: _Log) -> None:
         assert records == log.records[:-1]
 
 
+def test_a_record_that_is_cut_off_is_told_without_reading_on(log: _Log) -> None:
+    """Lengths beyond the end of the file are never believed."""
+    hit = log.records[-1]
+    data = log.path(hit).read_bytes()
+    log.path(hit).write_bytes(data[:-1])
+    _, (damage,) = log.scan()
+    assert damage.reason == "the record is cut off"
+
+
+def test_damage_is_no_tail_where_more_segments_follow(log: _Log) -> None:
+    """Even if the next one cannot say what came before it."""
+    second = next(index for index, r in enumerate(log.records) if r.place.segment == 2)
+    for record, offset in ((log.records[second - 1], -1), (log.records[second], 40)):
+        span = log.bytes_of(record)
+        data = bytearray(log.path(record).read_bytes())
+        data[span[offset]] ^= 1
+        if record.place.segment == 2:
+            data[5] ^= 1
+        log.path(record).write_bytes(data)
+    records, damages = log.scan()
+    assert len(damages) == 3
+    assert not any(damage.tail for damage in damages)
+    assert len(records) == len(log.records) - 2
+
+
 def test_two_damaged_neighbours_are_told_apart(log: _Log) -> None:
     """Each is named by itself where their frames still tell where they end."""
     first, second = log.records[1:3]
@@ -162,6 +189,29 @@ def test_a_missing_first_segment_is_told(log: _Log) -> None:
     records, damages = log.scan()
     assert (damages[0].segment, damages[0].ordinal) == (1, 1)
     assert records == [record for record in log.records if record.place.segment != 1]
+
+
+def test_a_record_forged_inside_a_document_is_not_taken_for_one(tmp_path: Path) -> None:
+    """Where a frame's lengths are damaged the next record is searched for, and this is none."""
+    forged = pack_record(records.mark(AT, cursor=666), ordinal=3, at=AT, prev="0" * 64)
+    dice = random.Random(1)
+    raw = dice.randbytes(3_000) + b"".join(forged.parts) + dice.randbytes(3_000)
+    history = History.at(tmp_path)
+    history.capture("evil", raw)
+    history.mark()
+    history.capture("good", document(3))
+    found = list(history.reader.scan())
+    history.close()
+    path = segment_path(tmp_path, 1)
+    assert b"".join(forged.parts) in path.read_bytes()
+    data = bytearray(path.read_bytes())
+    data[history.documents[0][0].place.offset + 12] ^= 1
+    path.write_bytes(data)
+    with CaptureReader(tmp_path) as reader:
+        first, damage, *rest = reader.scan()
+    assert isinstance(damage, Damage)
+    assert (damage.ordinal, damage.name) == (2, "evil")
+    assert [first, *rest] == [found[0], *found[2:]]
 
 
 def test_reading_a_damaged_record_names_it(log: _Log) -> None:
@@ -228,6 +278,33 @@ def test_an_erased_document_is_told_from_a_damaged_one(log: _Log) -> None:
             reader.document(base.place)
         with pytest.raises(ErasedError, match="delta"):
             reader.document(revision.place)
+
+
+def test_a_document_that_is_not_what_its_header_tells_is_refused(tmp_path: Path) -> None:
+    """A payload that was exchanged, its checksum too, is found out by the SHA-256."""
+    history = History.at(tmp_path)
+    payload = ENCODER.encode(document(3), None, history.reader)
+    wrong = replace(payload, sha256=hashlib.sha256(b"another").hexdigest())
+    place = history.log.append(records.packument(AT, "a", wrong)).place
+    history.log.write()
+    with pytest.raises(CaptureDamagedError, match=r"record 2 \(a\): its document has another"):
+        history.reader.document(place)
+    history.close()
+
+
+def test_a_chain_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+    """Nine frames are none of ours, and a circle of bases would have no end."""
+    history = History.at(tmp_path)
+    places: list[Location] = []
+    for number in range(9):
+        chain = Chain(0, {0: places[-1]}) if places else None
+        payload = ENCODER.encode(document(20 + number), chain, history.reader)
+        places.append(history.log.append(records.packument(AT, "a", payload)).place)
+        history.log.write()
+    assert history.reader.document(places[7]) == document(27)
+    with pytest.raises(CaptureDamagedError, match="more than 8 frames"):
+        history.reader.document(places[8])
+    history.close()
 
 
 def test_a_record_without_a_document_has_none(log: _Log) -> None:

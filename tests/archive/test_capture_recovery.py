@@ -1,13 +1,14 @@
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.archive.history import AT, History, document
 
 from npmmirror.archive import MAX_FRAMES, CaptureLog, CaptureReader, Damage, records
 from npmmirror.archive.segments import segment_path
 from npmmirror.capture import Record
+from tests.archive.history import AT, History, document
 
 
 def _flip(path: Path, offset: int, bit: int = 0) -> None:
@@ -183,6 +184,23 @@ def test_what_was_committed_is_not_read_again(tmp_path: Path) -> None:
     with CaptureLog.open(tmp_path, committed=marks[1].place) as log:
         assert log.tip.ordinal == groups[-1].ordinal
         assert log.tip.mark == marks[2].ordinal
+
+
+def test_what_was_not_synced_is_synced_when_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that a kill left unsynced are indexed next: they are made durable before."""
+    log = CaptureLog.open(tmp_path)
+    log.append(records.mark(AT, cursor=1))
+    log.write()
+    log.close()
+    synced: list[str] = []
+    for name in ("fdatasync", "fsync"):
+        monkeypatch.setattr(
+            os, name, lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        )
+    CaptureLog.open(tmp_path).close()
+    assert synced[-2:] == ["000001.log", tmp_path.name]
 
 
 def test_two_tails_of_the_same_place_are_both_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -111,23 +112,34 @@ def _claimed_end(segment: Segment, offset: int) -> int | None:
 def _search(segment: Segment, offset: int, before: Link | None) -> int:
     """Where the next sound record begins; the end of the file where there is none.
 
-    A document could hold bytes that look like a record: those are passed over by their ordinal.
+    A document may hold bytes that look like a record. They cannot vouch for the header of the
+    record that they lie in, for that holds the document's hash: so where the header can be read,
+    the record that vouches for it is the next one.
     """
+    headers = _spellings(segment, offset, segment.size)
+    vouched = {header_hash(text) for text in headers if _fits(text, before)}
     least = before.ordinal + 1 if before else 1
-    start, size = offset + 1, segment.size
-    while start < size:
+    fallback = segment.size
+    for place, following in _candidates(segment, offset + 1):
+        if not least <= following.ordinal <= least + (segment.size - offset) // FRAME_BYTES:
+            continue
+        if not vouched or following.prev in vouched:
+            return place
+        fallback = min(fallback, place)
+    return fallback
+
+
+def _candidates(segment: Segment, start: int) -> Iterator[tuple[int, Next]]:
+    """Whatever looks like a sound record from an offset on."""
+    while start < segment.size:
         window = segment.read(start, _SEARCH_BYTES + len(MAGIC) - 1)
         at = window.find(MAGIC)
         while at >= 0:
-            found = next_at(segment, start + at)
-            if (
-                found is not None
-                and least <= found.ordinal <= least + (size - offset) // FRAME_BYTES
-            ):
-                return start + at
+            following = next_at(segment, start + at)
+            if following is not None:
+                yield start + at, following
             at = window.find(MAGIC, at + 1)
         start += _SEARCH_BYTES
-    return size
 
 
 def next_at(segment: Segment, offset: int) -> Next | None:

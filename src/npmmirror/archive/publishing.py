@@ -17,7 +17,7 @@ INCOMING = ".incoming"
 """Where files are copied to that come from another file system, beside their final places."""
 _MANY = 8
 """From so many files on, two syncs of the whole file system cost less than one a file and one a
-directory: measured 0.13 against 0.4 ms a file in groups of 200 (`benchmarks/README.md`)."""
+directory: 0.1 to 0.3 ms a file against 0.5 (`benchmarks/README.md`, "Captures")."""
 
 Move = tuple[Path, Path]
 

@@ -109,8 +109,7 @@ class _Walk:
         self.tip: Tip | None = None
         self.damages: list[Damage] = []
         self._doubts: list[_Doubt] = []
-        self._committed = committed.offset if committed else 0
-        self._go_through(segment, self._start(segment))
+        self._go_through(segment, self._start(segment, committed))
 
     def _go_through(self, segment: Segment, start: int) -> None:
         link = Link(self.tip.ordinal, self.tip.hash) if self.tip else None
@@ -122,9 +121,9 @@ class _Walk:
         if self._doubts:
             self.tip = self._doubts[0].tip
 
-    def _start(self, segment: Segment) -> int:
+    def _start(self, segment: Segment, committed: Location | None) -> int:
         """Begin behind the committed mark, else behind the segment's own header."""
-        mark = _mark_at(segment, self._committed)
+        mark = _mark_at(segment, committed)
         if mark is not None:
             self._go_behind(mark)
             return mark.end.offset
@@ -138,10 +137,7 @@ class _Walk:
         return SEGMENT_HEADER_BYTES
 
     def _doubt(self, damage: Damage) -> None:
-        if damage.offset < self._committed and not damage.tail:
-            self.damages.append(damage)
-        else:
-            self._doubts.append(_Doubt(damage, self.tip))
+        self._doubts.append(_Doubt(damage, self.tip))
 
     def _follow(self, found: Found) -> None:
         """Go past a sound record; one behind a mark proves that what is before it was synced."""
@@ -158,11 +154,11 @@ class _Walk:
         self.tip = before.advanced(record.kind, record.at, record.hash, found.end)
 
 
-def _mark_at(segment: Segment, offset: int) -> Found | None:
-    if offset == 0:
+def _mark_at(segment: Segment, place: Location | None) -> Found | None:
+    if place is None:
         return None
     try:
-        found = segment.find(offset)
+        found = segment.find(place.offset)
     except ValueError:
         return None
     return found if found.record.kind is Kind.MARK else None
