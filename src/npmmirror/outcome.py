@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+HELD: Final = frozenset({"held", "unverifiable"})
+"""The states of a version whose file we have."""
+LOST: Final = frozenset({"missing", "altered", "unreadable"})
+"""Why a file was dropped that nobody wanted dropped: it is to be fetched again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def tarball(at: str, name: str, held: HeldTarball) -> NewRecord:
 
 
 def dropped(at: str, name: str, *, version: str | None, path: str | None, reason: str) -> NewRecord:
-    """A file that was pruned or erased, on whose word."""
+    """A file that was pruned, erased, or found damaged: why it is held no longer."""
     return NewRecord(Kind.DROPPED, at, name, _known(version=version, path=path, reason=reason))
 
 

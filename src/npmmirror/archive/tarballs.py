@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 from npmmirror.archive.disk import write_at
 from npmmirror.archive.errors import TarballTooLargeError, disk_faults
 from npmmirror.archive.publishing import INCOMING, publish
+from npmmirror.archive.quarantine import set_aside
 from npmmirror.worker_threads import WorkerThreads
 
 GATHERED_BYTES = 1 << 20
@@ -130,14 +132,27 @@ class TarballStore:
         """
         return await self._threads.run(_hash_file, self._final(path), hasher)
 
-    def walk(self) -> Iterator[str]:
+    def walk(self, under: str = "") -> Iterator[str]:
         """The paths of all stored files, relative to `packages_dir`, in a fixed order.
+
+        `under` is the directory (relative, too) to look into; nothing where it is not there.
 
         Raises:
             DiskFaultError: a directory cannot be read.
         """
-        with disk_faults(self._packages):
-            yield from _walk(self._packages, "")
+        top = self._final(under) if under else self._packages
+        with disk_faults(top), suppress(FileNotFoundError):
+            yield from _walk(top, f"{under}/" if under else "")
+
+    def set_aside(self, path: str, into: Path) -> Path | None:
+        """Move a stored file into a directory of damaged ones; where it is then, durably.
+
+        None where there is no such file. For a worker thread; a file that is there keeps its name.
+
+        Raises:
+            DiskFaultError: the file is still where it was.
+        """
+        return set_aside(self._final(path), into / path)
 
     def _final(self, path: str) -> Path:
         """Where a relative path leads, which is never out of the directory."""

@@ -11,6 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from npmmirror.clock import Clock, timestamp
 from npmmirror.index import IndexReader
 from npmmirror.outcome import (
+    HELD,
     Failed,
     Gone,
     Mirrored,
@@ -130,7 +131,7 @@ class Fetcher:
             wanted = dict.fromkeys(chosen)
         held = look.known.versions if look.known is not None else {}
         for version in job.tarball_rows:
-            if version not in held or not held[version].state:
+            if version not in held or held[version].state not in HELD:
                 wanted[version] = None
         return list(wanted)
 

@@ -7,7 +7,7 @@ the checkpoint. A kill in between leaves files and records that the next start f
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from npmmirror.archive import CaptureLog, DiskFaultError, TarballStore
+from npmmirror.archive import CaptureLog, DiskFaultError, TarballStore, records
 from npmmirror.buffer.base import Buffer
 from npmmirror.capture import NewRecord
 from npmmirror.change import Seq
@@ -27,9 +27,10 @@ from npmmirror.index import (
     IndexWriter,
     KeptReceipt,
     Mark,
+    StoredDrop,
     StoredFollowing,
 )
-from npmmirror.outcome import HeldTarball
+from npmmirror.outcome import HELD, HeldTarball, WorkItem
 from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
 from npmmirror.pipeline.logbook import Logged, append, seal
@@ -157,6 +158,37 @@ class Recorder:
         since = record.facts.get("since")
         return StoredFollowing(appended.ordinal, record.at, record.facts["feed"], since), mark
 
+    async def drop(self, drops: Sequence[StoredDrop], work: Sequence[WorkItem] = ()) -> None:
+        """Have the log say, durably, which files are held no longer; put rows on the work list.
+
+        The ordinals of `drops` are given here. A version whose file the index does not hold (any
+        more) is left out.
+        """
+        async with self._writing:
+            held = [drop for drop in drops if await self._holds(drop)]
+            mark = None
+            if held:
+                write = partial(self._write_drops, held)
+                held, mark = await self._patiently(partial(self._threads.run, self._cleanly, write))
+            group = Group(drops=tuple(held), work_put=tuple(work), mark=mark)
+            await self._patiently(partial(self._index.commit, group))
+
+    async def _holds(self, drop: StoredDrop) -> bool:
+        known = await self._index.known(drop.name)
+        version = known.versions.get(drop.version) if known is not None else None
+        return version is not None and version.state in HELD
+
+    def _write_drops(self, drops: Sequence[StoredDrop]) -> tuple[list[StoredDrop], Mark]:
+        logged = [
+            replace(drop, ordinal=self._archive.append(_dropped(drop)).ordinal) for drop in drops
+        ]
+        return logged, seal(self._archive, self.cursor, max(drop.at for drop in drops))
+
+    async def settle(self) -> None:
+        """Return when every file that has its final name by now is in the index."""
+        async with self._writing:
+            return
+
     def _checkpoint(self, dones: Sequence[Done], passed: Sequence[int]) -> Position | None:
         if self._watermark is None:
             return None
@@ -223,6 +255,10 @@ class Recorder:
             if done.job.tickets and change is not None:
                 self.finished += len(done.job.tickets)
                 self.finished_seq = change.seq
+
+
+def _dropped(drop: StoredDrop) -> NewRecord:
+    return records.dropped(drop.at, drop.name, version=drop.version, path=None, reason=drop.reason)
 
 
 def _sort_in(result: Result, dones: list[Done], passed: list[int]) -> None:

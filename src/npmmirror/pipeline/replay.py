@@ -19,7 +19,7 @@ from npmmirror.index import (
     StoredGone,
     StoredTarball,
 )
-from npmmirror.outcome import WorkItem
+from npmmirror.outcome import LOST, WorkItem
 from npmmirror.packument import Packument
 from npmmirror.pipeline.job import WANTED
 from npmmirror.pipeline.logbook import seal
@@ -63,7 +63,8 @@ class Replay:
     off at a mark, where the next start goes on. A group holds one document of a package at most.
 
     The tarballs that the policy `mode` wanted of these documents, and that no later record
-    holds, are put on the work list: what is left of jobs that were cut off before the index.
+    holds, are put on the work list: what is left of jobs that were cut off before the index. So
+    are those that `verify --repair` found damaged.
     """
 
     def __init__(
@@ -93,13 +94,18 @@ class Replay:
             case Kind.TARBALL:
                 self._pending.tarballs.append(_tarball(record))
             case Kind.DROPPED:
-                self._pending.drops.append(_drop(record))
+                self._dropped(_drop(record))
             case Kind.FOLLOWING:
                 self._pending.following.append(_following(record))
             case Kind.MARK:
                 await self.commit(_mark(record))
             case _:
                 pass  # for people and third parties: the index holds nothing of it
+
+    def _dropped(self, drop: StoredDrop) -> None:
+        self._pending.drops.append(drop)
+        if drop.reason in LOST:
+            self._pending.wanted[drop.name, drop.version] = None
 
     async def _packument(self, record: Record) -> None:
         if record.erased:
