@@ -253,3 +253,23 @@ async def test_reader_cannot_write(writer: IndexWriter, path: Path) -> None:
         with pytest.raises(IndexUnavailableError, match="readonly"):
             async with reader._query() as now:
                 await now.run("DELETE FROM versions")
+
+
+async def test_many_asked_for_together_are_each_told_their_own(
+    writer: IndexWriter, reader: IndexReader
+) -> None:
+    """Names that nothing is known of, and one that is asked for twice, among them."""
+    for number in range(1, 40):
+        await writer.commit(captured(f"p{number}", number, f"{number}.0.0"))
+    names = [f"p{number}" for number in range(50)] + ["p7"]
+    told: list[tuple[str, set[str] | None]] = []
+
+    async def ask(name: str) -> None:
+        found = await reader.known(name)
+        told.append((name, set(found.versions) if found is not None else None))
+
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(ask, name)
+    expected = [(name, {f"{name[1:]}.0.0"} if 0 < int(name[1:]) < 40 else None) for name in names]
+    assert sorted(told) == sorted(expected)

@@ -1,24 +1,27 @@
-"""What the index knows of a package, in one step of SQLite however many versions it has."""
+"""What the index knows of packages, in one step of SQLite however many versions they have."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
 
 from npmmirror.capture import Chain, Location
 from npmmirror.effects import Known, KnownVersion
-from npmmirror.sqlite import Row, Transaction, storable
+from npmmirror.sqlite import Transaction, listed, storable
 
 # The interpreter's lock changes hands at each row that SQLite gives; so there is only one, with
-# its lists as JSON.
-QUERY: Final = """
-SELECT
-    p.state, r.rev, p.modified_at, r.etag, r.sha256, r.segment, r."offset", r.number,
-    base.number, base.segment, base."offset",
-    stale.sha256,
-    (SELECT json_group_array(json_array(version, hex(digest), present, state))
-     FROM versions WHERE package_id = p.id),
-    (SELECT json_group_object(tag, version) FROM dist_tags WHERE package_id = p.id),
-    (SELECT json_group_array(name) FROM people WHERE package_id = p.id AND role = 'maintainer')
+# everything in it as JSON.
+_QUERY: Final = """
+SELECT json_group_array(json_array(
+    p.name, p.state, r.rev, p.modified_at, r.etag, lower(hex(r.sha256)),
+    r.segment, r."offset", r.number, base.number, base.segment, base."offset",
+    lower(hex(stale.sha256)),
+    json((SELECT json_group_array(json_array(version, hex(digest), present, state))
+          FROM versions WHERE package_id = p.id)),
+    json((SELECT json_group_object(tag, version) FROM dist_tags WHERE package_id = p.id)),
+    json((SELECT json_group_array(name) FROM people
+          WHERE package_id = p.id AND role = 'maintainer'))
+))
 FROM packages AS p
 LEFT JOIN revisions AS r ON r.ordinal = p.revision
 LEFT JOIN revisions AS stale ON stale.ordinal = p.stale_revision
@@ -27,20 +30,31 @@ LEFT JOIN revisions AS base ON base.ordinal = (
     SELECT b.ordinal FROM revisions AS b
     WHERE b.package_id = p.id AND b.stale = 0 AND b.number = (r.number & (r.number + 1))
     ORDER BY b.ordinal DESC LIMIT 1)
-WHERE p.name = ? AND (p.state <> '' OR p.stale_revision IS NOT NULL)
+WHERE p.name IN ({list}) AND (p.state <> '' OR p.stale_revision IS NOT NULL)
 """
+MOST: Final = 16
+"""How many packages are asked for at a time; those of some are megabytes."""
+_QUERIES: Final = {count: listed(_QUERY, count) for count in (1, 4, MOST)}
 
 
-async def known(now: Transaction, name: str) -> Known | None:
-    """What is known of a package; None where nothing of it was captured.
+async def known(now: Transaction, names: Sequence[str]) -> dict[str, Known]:
+    """What is known of 1 to `MOST` packages; those of which nothing was captured are left out.
 
-    Where only stale documents were captured, its `state` is "".
+    Where only stale documents were captured, `state` is "".
     """
-    row = await now.row(QUERY, (storable(name),))
-    return _known(row) if row is not None else None
+    spelt = [storable(name) for name in names]
+    places = next(count for count in _QUERIES if count >= len(spelt))
+    padded = [*spelt, *spelt[:1] * (places - len(spelt))]
+    [(rows,)] = await now.rows(_QUERIES[places], padded)
+    found = {name: _known(row) for name, *row in orjson.loads(rows)}
+    return {
+        name: found[spelling]
+        for name, spelling in zip(names, spelt, strict=True)
+        if spelling in found
+    }
 
 
-def _known(row: Row) -> Known:
+def _known(row: list[Any]) -> Known:
     state, rev, modified_at, etag, sha256, *places, stale, versions, tags, maintainers = row
     segment, offset, number, base_number, base_segment, base_offset = places
     place = chain = None
@@ -54,14 +68,14 @@ def _known(row: Row) -> Known:
         rev=rev,
         modified_at=modified_at,
         etag=etag,
-        sha256=sha256.hex() if sha256 is not None else None,
+        sha256=sha256,
         place=place,
         chain=chain,
-        stale_sha256=stale.hex() if stale is not None else None,
+        stale_sha256=stale,
         versions={
             version: KnownVersion(bytes.fromhex(digest), present == 1, held)
-            for version, digest, present, held in orjson.loads(versions)
+            for version, digest, present, held in versions
         },
-        tags=orjson.loads(tags),
-        maintainers=frozenset(orjson.loads(maintainers)),
+        tags=tags,
+        maintainers=frozenset(maintainers),
     )

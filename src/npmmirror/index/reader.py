@@ -13,6 +13,7 @@ from npmmirror.effects import DependencyFacts, Known
 from npmmirror.index import bookkeeping, known, listing, status, worklist
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
+from npmmirror.index.rounds import Rounds
 from npmmirror.index.schema import KIND, Schema
 from npmmirror.index.status import IndexStatus
 from npmmirror.outcome import WorkItem
@@ -45,6 +46,7 @@ class IndexReader:
         self._free = list(databases)
         self._room = anyio.Semaphore(len(self._free), max_value=len(self._free))
         self._databases = databases
+        self._known = Rounds(self._known_of, known.MOST)
 
     @classmethod
     async def open(
@@ -99,8 +101,11 @@ class IndexReader:
 
     async def known(self, name: str) -> Known | None:
         """What is known of a package; None where nothing of it was captured."""
+        return await self._known.ask(name)
+
+    async def _known_of(self, names: Sequence[str]) -> dict[str, Known]:
         async with self._query() as now:
-            return await known.known(now, name)
+            return await known.known(now, names)
 
     async def finished(self, names: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
         """Rev and `deleted` of the last finished change of those packages that have one."""

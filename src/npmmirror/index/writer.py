@@ -104,7 +104,7 @@ class IndexWriter:
     async def known(self, name: str) -> Known | None:
         """What is known of a package; None where nothing of it was captured."""
         async with self._database.moment() as now:
-            return await known.known(now, name)
+            return (await known.known(now, [name])).get(name)
 
     async def receive_page(self, receipt: Receipt, at: str) -> int:
         """Keep a page's receipt and advance the cursor with it; the receipt's number."""
