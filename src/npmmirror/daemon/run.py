@@ -166,11 +166,11 @@ class Daemon:
         paths = {storage.data_dir, storage.staging_path, storage.packages_path}
         least = storage.min_free_bytes
         # A hanging NAS must not hang the worker threads: this call may be left behind.
-        low = await anyio.to_thread.run_sync(_short_of_room, paths, least, abandon_on_cancel=True)
-        if low is None:
+        wrong = await anyio.to_thread.run_sync(_no_room, paths, least, abandon_on_cancel=True)
+        if wrong is None:
             self._mirror.disk.release()
         else:
-            self._mirror.disk.hold(f"disk_low: {low} has less than {least} bytes free")
+            self._mirror.disk.hold(wrong)
 
     async def _trim(self) -> None:
         checkpoint = self._mirror.recorder.checkpoint
@@ -178,9 +178,13 @@ class Daemon:
             await self._buffer.trim(checkpoint)
 
 
-def _short_of_room(paths: Iterable[Path], least: int) -> Path | None:
-    """The first directory whose disk has too little room."""
+def _no_room(paths: Iterable[Path], least: int) -> str | None:
+    """What keeps a directory from taking more; None where all can."""
     for path in sorted(paths):
-        if shutil.disk_usage(path).free < least:
-            return path
+        try:
+            free = shutil.disk_usage(path).free
+        except OSError as error:
+            return f"disk_unavailable: {path}: {error.strerror}"
+        if free < least:
+            return f"disk_low: {path} has less than {least} bytes free"
     return None

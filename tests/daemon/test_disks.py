@@ -1,0 +1,25 @@
+"""What keeps the mirror's disks from taking more."""
+
+from pathlib import Path
+
+from npmmirror.daemon.run import _no_room
+
+
+def test_room_enough(tmp_path: Path) -> None:
+    """Nothing to say."""
+    assert _no_room([tmp_path], least=1) is None
+
+
+def test_a_disk_that_is_low_is_named(tmp_path: Path) -> None:
+    """With the directory and the bound."""
+    assert _no_room([tmp_path], least=1 << 60) == (
+        f"disk_low: {tmp_path} has less than {1 << 60} bytes free"
+    )
+
+
+def test_a_disk_that_went_away_stops_fetching_and_not_the_daemon(tmp_path: Path) -> None:
+    """Seen in a kill test: the directory of a NAS is gone, and the look at it raised."""
+    gone = tmp_path / "nas"
+    assert _no_room([tmp_path, gone], least=1) == (
+        f"disk_unavailable: {gone}: No such file or directory"
+    )
