@@ -60,9 +60,12 @@ class Live:
     draining: anyio.Event
 
     async def report(self) -> Report:
-        """The state now."""
-        index = await self.mirror.opened.reader.status()
+        """The state now; what it says is at the head is in the totals beside it."""
+        # The index is read last: what was finished by then is in it, and not the other way round.
+        cursor, head = self.follower.cursor, self.follower.head
         depth = await self.buffer.depth(self.watermark.position)
+        idle = not depth and not self.mirror.gate.running
+        index = await self.mirror.opened.reader.status()
         return {
             "version": __version__,
             "daemon": {
@@ -70,20 +73,19 @@ class Live:
                 "started_at": self.started_at,
                 "state": "draining" if self.draining.is_set() else "running",
             },
-            "feed": _feed(
-                self.follower.cursor, self.follower.head, self.source.feed, self.follower.error
-            ),
-            "mirror": self._lag(index, depth),
+            "feed": _feed(cursor, head, self.source.feed, self.follower.error),
+            "mirror": {
+                **self._lag(head, depth),
+                "at_head": head is not None and head == cursor and idle and not index.work_list,
+            },
             "buffer": {"backend": self.mirror.config.buffer.backend, "depth": depth},
             "fetch": self._fetch(),
             **_of_index(index),
             "disk": _disk(self.mirror.config.storage.data_dir),
         }
 
-    def _lag(self, index: IndexStatus, depth: int) -> Report:
-        head, finished = self.follower.head, self.mirror.recorder.finished_seq
-        oldest = self.watermark.oldest
-        idle = not depth and not self.mirror.gate.running and not index.work_list
+    def _lag(self, head: Seq | None, depth: int) -> Report:
+        finished, oldest = self.mirror.recorder.finished_seq, self.watermark.oldest
         lag = None
         if head is not None and not depth:
             lag = 0
@@ -92,7 +94,6 @@ class Live:
         return {
             "lag": lag,
             "oldest_unfinished_at": oldest.observed_at if oldest is not None else None,
-            "at_head": head is not None and head == self.follower.cursor and idle,
         }
 
     def _fetch(self) -> Report:
