@@ -1,5 +1,6 @@
 """The index over the archive: index.db, its one writer and its readers."""
 
+from npmmirror.index.auditing import StoredRow
 from npmmirror.index.group import (
     Check,
     Finished,
@@ -42,6 +43,7 @@ __all__ = [
     "StoredDrop",
     "StoredFollowing",
     "StoredGone",
+    "StoredRow",
     "StoredTarball",
     "VersionRow",
     "Wake",

@@ -8,9 +8,11 @@ from typing import Final, Self
 import anyio
 import orjson
 
+from npmmirror.capture import Location
 from npmmirror.change import Seq
 from npmmirror.effects import DependencyFacts, Known
-from npmmirror.index import bookkeeping, known, listing, status, worklist
+from npmmirror.index import auditing, bookkeeping, known, listing, status, worklist
+from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
 from npmmirror.index.rounds import Rounds
@@ -199,6 +201,35 @@ class IndexReader:
         """
         async with self._query() as now:
             return await listing.held(now, after, limit, only)
+
+    async def stored(self, keys: Sequence[Key]) -> dict[Key, StoredRow]:
+        """What is known of the files of these versions (name, version), as far as they are known."""
+        async with self._query() as now:
+            return await auditing.keyed(now, keys)
+
+    async def all_stored(
+        self, after: Key = ("", ""), limit: int = 1000, only: str | None = None
+    ) -> list[StoredRow]:
+        """Versions whose files are held or were dropped, paged as by `held`."""
+        async with self._query() as now:
+            return await auditing.stored(now, after, limit, only)
+
+    async def damaged(
+        self, after: Key = ("", ""), limit: int = 1000, only: str | None = None
+    ) -> list[StoredRow]:
+        """Versions whose files `verify` found damaged and that are not whole again; so paged."""
+        async with self._query() as now:
+            return await auditing.damaged(now, after, limit, only)
+
+    async def revisions_at(self, ordinals: Sequence[int]) -> dict[int, tuple[str, str, Location]]:
+        """Package, SHA-256 (hex) and place of those revisions of these ordinals that are known."""
+        async with self._query() as now:
+            return await auditing.revisions_at(now, ordinals)
+
+    async def known_paths(self, paths: Sequence[str]) -> set[str]:
+        """Those of these paths that some version's file has; reads the whole table."""
+        async with self._query() as now:
+            return await auditing.known_paths(now, paths)
 
     async def names(self, after: str = "", limit: int = 1000) -> list[str]:
         """Names of packages of which something was captured, behind one, in their order."""

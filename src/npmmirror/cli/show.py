@@ -1,0 +1,330 @@
+"""`npmmirror show`."""
+
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from npmmirror.cli.output import columns, paint, plural, say, say_json, shown_bytes, visible
+from npmmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from npmmirror.config import Config
+
+Report = dict[str, Any]
+
+WIDTH = 80
+EVENTS = 20
+VERSIONS = 40
+"""Versions that are named one by one; of the others the number is told."""
+MISSING = 20
+
+_LABEL = 13
+_HERE = {
+    "waiting": "waiting for their turn",
+    "failed": "failed, to be tried again",
+    "set_aside": "set aside after failing again and again",
+    "skipped": "skipped",
+    "dropped": "dropped",
+    "unpublished": "unpublished before they were wanted",
+    "not_wanted": "not wanted by policy.tarballs",
+}
+_TOLD = {"failed", "set_aside", "skipped", "dropped", "waiting"}
+
+
+def show(
+    context: typer.Context,
+    spec: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION|@TAG]", help="The package, or one version.")
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, with everything.")] = False,
+    packument: Annotated[
+        bool,
+        typer.Option("--packument", help="Write the captured document itself, byte for byte."),
+    ] = False,
+    revision: Annotated[
+        int | None,
+        typer.Option(
+            "--revision",
+            metavar="N",
+            help="Show the N-th captured document instead (1 is the oldest; stale ones count); "
+            "with --packument, write that one.",
+        ),
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", metavar="N", min=0, help="So many events, the newest.")
+    ] = EVENTS,
+) -> None:
+    """Show what is stored of a package, what is missing and why, and its events.
+
+    Example: npmmirror show chalk@latest
+    """
+    import uvloop  # noqa: PLC0415 - keeps --help fast
+
+    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.policy import parse_spec  # noqa: PLC0415 - as above
+
+    try:
+        name, version = parse_spec(spec)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if version is not None and (packument or revision is not None):
+        raise UsageError("a document is the whole package's: write its name without a version")
+    config = load(context.obj.config_file).config
+    if packument:
+        sys.stdout.buffer.write(uvloop.run(_document(config, name, revision)))
+        sys.stdout.buffer.flush()
+        return
+    report = uvloop.run(_report(config, name, version, revision))
+    if as_json:
+        say_json(report)
+        return
+    for line in _lines(report, events):
+        say(line)
+
+
+async def _document(config: "Config", name: str, revision: int | None) -> bytes:
+    from npmmirror.daemon.showing import shown  # noqa: PLC0415 - keeps --help fast
+
+    async with shown(config) as showing:
+        return await showing.document(name, revision)
+
+
+async def _report(config: "Config", name: str, version: str | None, revision: int | None) -> Report:
+    from npmmirror.daemon.showing import shown  # noqa: PLC0415 - keeps --help fast
+
+    async with shown(config) as showing:
+        if version is not None:
+            return await showing.version(name, version)
+        if revision is not None:
+            return await showing.revision(name, revision)
+        return await showing.package(name)
+
+
+def _lines(report: Report, events: int) -> Iterator[str]:
+    """The report for people, whichever of the three it is."""
+    if "revisions" in report:
+        yield from _package(report)
+        yield from _events(report["events"], events)
+    elif "revision" in report:
+        yield from _revision(report)
+    else:
+        yield from _version(report)
+        yield from _events(report["events"], events)
+
+
+def _package(report: Report) -> Iterator[str]:
+    state = report["state"] or "nothing captured"
+    yield f"{paint(visible(report['package']), 'bold')}: {state.replace('_', ' ')}"
+    if report["skipped"] is not None:
+        yield from _row("skipped", _reason(report["skipped"]))
+    if report["document_work"] is not None:
+        yield from _row("document", _to_do(report["document_work"]))
+    if report["revisions"]:
+        yield from _row("captured", _captured(report["revisions"]))
+        yield from _row(
+            "published",
+            f"{_time(report['created_at'])}, the newest change {_time(report['modified_at'])}",
+        )
+    tags = [f"{tag} {version}" for tag, version in report["dist_tags"].items()]
+    yield from _row("dist-tags", ", ".join(tags))
+    people = [each["name"] for each in report["people"] if each["role"] == "maintainer"]
+    yield from _row("maintainers", ", ".join(people))
+    yield from _row("license", report["license"])
+    yield from _row("problems", ", ".join(report["problems"]))
+    yield from _tarballs(report["versions"])
+
+
+def _captured(revisions: list[Report]) -> str:
+    stale = sum(each["stale"] for each in revisions)
+    newest = revisions[-1]
+    text = plural(len(revisions), "revision")
+    if stale:
+        text += f" ({stale} stale)"
+    text += f", the newest {_time(newest['observed_at'])}"
+    return f"{text}, rev {newest['rev']}" if newest["rev"] else text
+
+
+def _tarballs(versions: list[Report]) -> Iterator[str]:
+    """What is held, what is not, and why not."""
+    held = [each for each in versions if each["tarball"] == "held"]
+    size = shown_bytes(sum(each["size"] or 0 for each in held))
+    yield from _row("tarballs", f"{len(held):,} of {plural(len(versions), 'version')} held, {size}")
+    yield from _row("held", _listed([each["version"] for each in held]))
+    others = Counter(each["tarball"] for each in versions if each["tarball"] != "held")
+    counts = [f"{others[word]:,} {text}" for word, text in _HERE.items() if others[word]]
+    yield from _row("not held", "; ".join(counts))
+    told = [each for each in versions if each["tarball"] in _TOLD]
+    if told:
+        yield ""
+        yield "not held"
+    for each in told[-MISSING:]:
+        yield from _row(each["version"], _missing(each), indent=2)
+    if len(told) > MISSING:
+        yield f"  and {len(told) - MISSING:,} more: --json has them all"
+
+
+def _listed(versions: list[str]) -> str:
+    left_out = len(versions) - VERSIONS
+    text = ", ".join(versions[-VERSIONS:])
+    return f"{text} and {left_out:,} older ones" if left_out > 0 else text
+
+
+def _missing(each: Report) -> str:
+    """Why a tarball is not here, and when it is tried again."""
+    text = f"{each['tarball'].replace('_', ' ')}: {_reason(each)}"
+    if each["tarball"] in {"failed", "set_aside"}:
+        text += f"; {_tries(each)}"
+    return text
+
+
+def _to_do(work: Report) -> str:
+    return f"{_reason(work)}; {_tries(work)}"
+
+
+def _tries(work: Report) -> str:
+    tried = f"tried {work['attempts']}x"
+    if work["next_try"] is None:
+        return f"{tried}, not again by itself (npmmirror retry)"
+    return f"{tried}, next try {_time(work['next_try'])}"
+
+
+def _reason(told: Report) -> str:
+    reason = told["reason"] or "no reason told"
+    return f"{reason} ({told['detail']})" if told["detail"] else reason
+
+
+def _version(report: Report) -> Iterator[str]:
+    name = f"{report['package']}@{report['version']}"
+    state = "" if report["present"] else ", no longer there upstream"
+    yield f"{paint(visible(name), 'bold')}: {_here(report)}{state}"
+    dist = report["dist"]
+    if report["tarball"] in _TOLD:
+        yield from _row("reason", _missing(report))
+    yield from _row("file", report["path"])
+    if report["size"] is not None:
+        yield from _row("size", f"{report['size']:,} bytes")
+    if report["tarball"] == "held":
+        yield from _row("verified", _verified(report))
+    yield from _row("published", _published(report))
+    yield from _row("dist-tags", ", ".join(report["dist_tags"]))
+    yield from _row("deprecated", report["deprecated"])
+    yield from _row("license", report["license"])
+    if report["has_install_script"]:
+        yield from _row("scripts", "runs one on installation")
+    yield from _row("tarball", dist["tarball"])
+    yield from _row("integrity", dist["integrity"])
+    yield from _row("shasum", dist["shasum"])
+    if dist["unpacked_size"] is not None:
+        files = "" if dist["file_count"] is None else f" in {plural(dist['file_count'], 'file')}"
+        yield from _row("unpacked", f"{dist['unpacked_size']:,} bytes{files}")
+    yield from _dependencies(report["dependencies"])
+
+
+def _here(report: Report) -> str:
+    """How the tarball stands, in a word or few."""
+    word: str = report["tarball"]
+    if word == "held":
+        return "held, unverifiable" if report["unverifiable"] else word
+    return word.replace("_", " ")
+
+
+def _verified(report: Report) -> str:
+    text = _time(report["verified_at"])
+    if report["check"] is not None:
+        text += f"; npmmirror verify found it {report['check']} {_time(report['checked_at'])}"
+    return text
+
+
+def _published(report: Report) -> str:
+    by = f" by {report['publisher']}" if report["publisher"] else ""
+    return f"{_time(report['published_at'])}{by}"
+
+
+def _dependencies(needs: list[Report] | None) -> Iterator[str]:
+    """By kind; those of versions that no dist-tag names are in the document alone."""
+    kinds: dict[str, list[str]] = {}
+    for each in needs or ():
+        kinds.setdefault(each["kind"], []).append(f"{each['name']} {each['requirement']}".rstrip())
+    for kind, named in kinds.items():
+        yield ""
+        yield kind
+        yield from _wrapped(", ".join(map(visible, named)), "  ")
+
+
+def _revision(report: Report) -> Iterator[str]:
+    name = paint(visible(report["package"]), "bold")
+    yield f"{name}: revision {report['revision']}{', stale' if report['stale'] else ''}"
+    yield from _row("rev", report["rev"])
+    yield from _row("announced", report["announced_rev"])
+    yield from _row("seq", report["seq"])
+    yield from _row("observed", _time(report["observed_at"]))
+    yield from _row("etag", report["etag"])
+    yield from _row("sha256", report["sha256"])
+    yield from _row(
+        "size",
+        f"{report['length']:,} bytes, stored in {report['stored_length']:,}"
+        f"{' as a delta' if report['delta'] else ''}",
+    )
+    yield from _row(
+        "record",
+        f"{report['ordinal']}, in captures/{report['segment']:06}.log at byte {report['offset']:,}",
+    )
+    if report["version_count"] is not None:
+        tags = ", ".join(f"{tag} {version}" for tag, version in report["dist_tags"].items())
+        yield from _row("names", f"{plural(report['version_count'], 'version')}; {tags}")
+
+
+def _events(found: list[Report], limit: int) -> Iterator[str]:
+    if not found or not limit:
+        return
+    earlier = len(found) - limit
+    yield ""
+    yield "events" if earlier <= 0 else f"events, the newest {limit:,} of {len(found):,}"
+    rows = [
+        (_time(each["happened_at"] or each["observed_at"]), each["kind"], _happened(each))
+        for each in found[-limit:]
+    ]
+    for line in columns(rows, indent="  "):
+        yield line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+
+
+def _happened(event: Report) -> str:
+    """What the event is about, in as many words as a line has room for."""
+    words = [event["tag"] and f"{event['tag']}:", event["version"]]
+    words += [event["publisher"] and f"by {event['publisher']}"]
+    words += [f"{key} {value}" for key, value in event["detail"].items() if value]
+    return " ".join(str(word) for word in words if word)
+
+
+def _time(text: str | None) -> str:
+    """A time to the second; upstream's are in its own spelling."""
+    return "unknown" if not text else f"{text[:19]}Z" if text.endswith("Z") else text[:30]
+
+
+def _row(label: str, text: object, indent: int = 0) -> Iterator[str]:
+    """A labelled line of at most 80 columns, wrapped; nothing where there is nothing to say."""
+    if text is None or text == "":
+        return
+    start = f"{' ' * indent}{visible(label)}".ljust(_LABEL)
+    if len(start) > _LABEL:
+        start += "  "
+    lines = list(_wrapped(visible(str(text)), " " * _LABEL)) or [""]
+    yield start + lines[0].lstrip()
+    yield from lines[1:]
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    """Lines of at most 80 columns; what is longer than a line (a digest) is never cut."""
+    yield from textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
