@@ -46,12 +46,11 @@ async def _report(config: "Config") -> Report:
 
 def _lines(report: Report) -> list[tuple[str, str]]:
     """A line a subject: the word and what there is to say."""
-    totals, feed = report["totals"], report["feed"]
+    totals = report["totals"]
     lines = [
         ("daemon", _daemon(report)),
-        ("feed", _feed(feed)),
-        ("mirror", _mirror(report["mirror"])),
-        ("buffer", _buffer(report["buffer"])),
+        ("feed", _feed(report["feed"])),
+        *(_live_lines(report) if report["daemon"] is not None else []),
         ("packages", _counts(totals["packages"]) or "none yet"),
         (
             "tarballs",
@@ -78,6 +77,11 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     return lines
 
 
+def _live_lines(report: Report) -> list[tuple[str, str]]:
+    """What only a daemon knows."""
+    return [("mirror", _mirror(report["mirror"])), ("buffer", _buffer(report["buffer"]))]
+
+
 def _daemon(report: Report) -> str:
     daemon = report["daemon"]
     if daemon is None:
@@ -92,7 +96,7 @@ def _daemon(report: Report) -> str:
 
 def _feed(feed: Report) -> str:
     if feed["cursor"] is None:
-        return "nothing was followed yet"
+        return "never followed; `npmmirror run` does"
     lag = feed["follow_lag"]
     text = f"at {feed['cursor']} of {feed['url']}"
     if lag is not None:
@@ -110,9 +114,7 @@ def _mirror(mirror: Report) -> str:
 
 
 def _buffer(buffer: Report) -> str:
-    depth = buffer["depth"]
-    waiting = "-" if depth is None else f"{plural(depth, 'change')} not finished"
-    return f"{buffer['backend']}, {waiting}"
+    return f"{buffer['backend']}, {plural(buffer['depth'], 'change')} not finished"
 
 
 def _counts(counts: dict[str, int]) -> str:

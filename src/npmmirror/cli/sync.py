@@ -11,6 +11,7 @@ from npmmirror.cli.output import complain, plural, say, say_json, shown_bytes, v
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    from npmmirror.cli.registry import Registry
     from npmmirror.config import Config
 
 Report = dict[str, Any]
@@ -34,7 +35,7 @@ def sync(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Mirror packages now: their documents, and the versions that are asked for.
+    """Mirror packages now: their documents and the versions asked for.
 
     Example: npmmirror sync left-pad chalk@^5 @babel/core@latest
     """
@@ -49,12 +50,11 @@ def sync(
     config = load(context.obj.config_file).config
     logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
     options = {"all_versions": all_versions, "force": force}
-    tell = (lambda _: None) if as_json else (lambda report: say(_step(report)))
-    ends = uvloop.run(_work(config, wanted, options, tell))
+    ends, asked = uvloop.run(_work(config, wanted, options, _ignore if as_json else _tell))
     if as_json:
         say_json(ends)
     else:
-        _conclude(ends)
+        _conclude(ends, asked)
     if not all(end["complete"] for end in ends):
         raise typer.Exit(1)
 
@@ -77,8 +77,12 @@ def _listed(file: Path | None) -> Iterator[str]:
 
 async def _work(
     config: "Config", specs: list[str], options: dict[str, bool], tell: Callable[[Report], None]
-) -> list[Report]:
-    """Have it done, by the daemon where one runs; the last report of each package."""
+) -> "tuple[list[Report], Registry | None]":
+    """Have it done, by the daemon where one runs.
+
+    Returns:
+        The last report of each package, and the registry where it was this process that asked.
+    """
     from npmmirror.cli.registry import registry_without_feed  # noqa: PLC0415 - as above
     from npmmirror.daemon import standalone  # noqa: PLC0415 - keeps --help fast
     from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
@@ -87,16 +91,17 @@ async def _work(
     asked = wishes(specs, all_versions=options["all_versions"], mode=config.policy.tarballs)
     ends = await _by_daemon(config, specs, options, tell)
     if ends is not None:
-        return ends
+        return ends, None
+    registry = registry_without_feed(config.upstream)
     reports = await standalone.sync(
         config,
-        Source(registry_without_feed(config.upstream).url),
+        Source(registry.url),
         asked,
         force=options["force"],
         progress=lambda report: tell(report.to_json()),
     )
     found = {report.package: report.to_json() for report in reports}
-    return [found.get(package) or _untouched(package) for package in asked]
+    return [found.get(package) or _untouched(package) for package in asked], registry
 
 
 async def _by_daemon(
@@ -130,12 +135,26 @@ def _untouched(package: str) -> Report:
     }
 
 
+def _ignore(_report: Report) -> None:
+    """Say nothing on the way."""
+
+
+def _tell(report: Report) -> None:
+    """How far a package is, in a line; what failed is told at the end, all of it together."""
+    if _there(report):
+        say(_step(report))
+
+
+def _there(report: Report) -> bool:
+    """Whether the package itself could be had, whatever became of its tarballs."""
+    return report["outcome"] in {"mirrored", "unchanged"}
+
+
 def _step(report: Report) -> str:
-    """How far a package is, in a line."""
     name = visible(report["package"])
     held, waiting = len(report["tarballs"]), report["waiting"]
     size = shown_bytes(sum(report["tarballs"].values()))
-    line = f"{name}: {visible(report['outcome'] or 'asked')}"
+    line = f"{name}: {report['outcome']}"
     if held:
         line += f", {plural(held, 'tarball')} ({size})"
     if waiting:
@@ -143,20 +162,37 @@ def _step(report: Report) -> str:
     return line
 
 
-def _conclude(ends: list[Report]) -> None:
+def _conclude(ends: list[Report], asked: "Registry | None") -> None:
     """What is not there, and why; then the sum."""
     for end in ends:
         if not end["complete"]:
-            name = visible(end["package"])
-            if end["outcome"] not in {"mirrored", "unchanged"}:
-                complain(f"{name}: {visible(end['outcome'] or 'no answer')}")
-            for version, reason in end["missing"].items():
-                complain(f"{name}@{visible(version)}: {visible(reason)}")
-            if end["waiting"]:
-                complain(f"{name}: {plural(end['waiting'], 'tarball')} left on the work list")
+            for line in _lacks(end):
+                complain(f"{visible(end['package'])}{line}")
+    if asked is not None and not any(_there(end) for end in ends):
+        complain(_whom_it_asked(asked))
     complete = sum(end["complete"] for end in ends)
     tarballs = [size for end in ends for size in end["tarballs"].values()]
     say(
         f"{complete} of {plural(len(ends), 'package')} complete; "
         f"{plural(len(tarballs), 'tarball')} fetched and verified ({shown_bytes(sum(tarballs))})"
+    )
+
+
+def _lacks(end: Report) -> Iterator[str]:
+    """What a package lacks, a line each, to be put behind its name."""
+    if not _there(end):
+        yield f": {visible(end['outcome'] or 'no answer')}"
+    for version, reason in end["missing"].items():
+        yield f"@{visible(version)}: {visible(reason)}"
+    if end["waiting"]:
+        yield f": {plural(end['waiting'], 'tarball')} left on the work list"
+
+
+def _whom_it_asked(registry: "Registry") -> str:
+    """Where to look when not one package could be had."""
+    from npmmirror.config.keys import without_password  # noqa: PLC0415 - keeps --help fast
+
+    return (
+        f"asked was {without_password(registry.url)} ({registry.origin}); "
+        "NPM_CONFIG_REGISTRY, or upstream.registry in mirror.toml, names another registry"
     )
