@@ -1,16 +1,17 @@
 """A real daemon in this process, against the scripted upstream."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import pytest
 
-from npmmirror.clock import SystemClock
+from npmmirror.clock import Clock, SystemClock
 from npmmirror.config import Config
 from npmmirror.control.address import socket_path
 from npmmirror.control.client import ControlClient
@@ -25,6 +26,15 @@ PATIENCE = 30
 """Seconds until a test that waits for the daemon gives up."""
 
 
+class Row(NamedTuple):
+    """A row of the work list."""
+
+    reason: str
+    attempts: int
+    detail: str
+    dead: bool
+
+
 @dataclass
 class RunningMirror:
     """A data directory and the daemon that may run on it."""
@@ -37,9 +47,18 @@ class RunningMirror:
         """Where the daemon listens for commands."""
         return socket_path(self.config.storage.data_dir)
 
+    @property
+    def source(self) -> Source:
+        """Where the mirror gets things."""
+        return Source(self.upstream.url, self.upstream.feed)
+
+    def control(self) -> ControlClient:
+        """A client of the running daemon."""
+        return ControlClient(self.socket)
+
     async def status(self) -> dict[str, Any]:
         """What the daemon says of itself."""
-        async with ControlClient(self.socket) as client:
+        async with self.control() as client:
             return await client.status()
 
     async def until(self, true_of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -59,21 +78,27 @@ class RunningMirror:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """The daemon at work inside the block, drained at its end."""
+    async def running(
+        self, *, clock: Clock | None = None, raise_bugs: bool = True
+    ) -> AsyncIterator[anyio.Event]:
+        """The daemon at work inside the block, drained at its end (or once the event is set)."""
         stop = anyio.Event()
-        source = Source(self.upstream.url, self.upstream.feed)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 partial(
-                    run_daemon, self.config, source, stop=stop, raise_bugs=True, clock=HastyClock()
+                    run_daemon,
+                    self.config,
+                    self.source,
+                    stop=stop,
+                    raise_bugs=raise_bugs,
+                    clock=clock or HastyClock(),
                 )
             )
             with anyio.fail_after(PATIENCE):
                 while not self.socket.exists():  # noqa: ASYNC110 - as another program would
                     await anyio.sleep(0.01)
             try:
-                yield
+                yield stop
             finally:
                 stop.set()
 
@@ -92,6 +117,19 @@ class RunningMirror:
             progress=lambda _: None,
         )
 
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the index answers, read as another program would."""
+        with closing(endstate.connect(self.config.storage.data_dir)) as index:
+            return index.execute(sql).fetchall()
+
+    def work_list(self, package: str) -> dict[str, Row]:
+        """The rows of a package's work list by item ("": the packument)."""
+        found = self.rows(
+            "SELECT p.name, item, reason, attempts, detail, not_before IS NULL "
+            "FROM work_list JOIN packages AS p ON p.id = package_id"
+        )
+        return {item: Row(*rest) for name, item, *rest in found if name == package}
+
     def end_state(self) -> endstate.EndState:
         """What is in the data directory."""
         return endstate.read(self.config.storage.data_dir)
@@ -105,6 +143,27 @@ class HastyClock(SystemClock):
         return super().jitter(low, high) / 50
 
 
+class FastClock(SystemClock):
+    """A time in which everything happens so many times faster than in ours."""
+
+    def __init__(self, times: float) -> None:
+        self._times = times
+        self._began = super().now()
+        self._start = super().monotonic()
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._start + (super().monotonic() - self._start) * self._times
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return self._began + timedelta(seconds=self.monotonic() - self._start)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Clock.sleep`."""
+        await super().sleep(seconds / self._times)
+
+
 Open = Callable[..., AbstractAsyncContextManager[RunningMirror]]
 
 
@@ -114,7 +173,7 @@ def mirror(tmp_path: Path) -> Open:
 
     @asynccontextmanager
     async def opened(
-        upstream: ScriptedUpstream | None = None, **sections: dict[str, Any]
+        served: ScriptedUpstream | None = None, /, **sections: dict[str, Any]
     ) -> AsyncIterator[RunningMirror]:
         given: dict[str, dict[str, Any]] = {
             "follow": {"since": 0, "poll_seconds": 0.05},
@@ -126,7 +185,7 @@ def mirror(tmp_path: Path) -> Open:
             given.setdefault(section, {}).update(keys)
         given["storage"].setdefault("data_dir", str(tmp_path / "data"))
         given["upstream"] = {"max_attempts": 1, **sections.get("upstream", {})}
-        async with upstream or ScriptedUpstream() as server:
+        async with served or ScriptedUpstream() as server:
             config = Config.model_validate(given)
             yield RunningMirror(config, server)
 

@@ -106,3 +106,43 @@ async def test_a_success_in_between_clears_the_host(clock: ManualClock) -> None:
         if number % (EVERYWHERE - 2) == 0:
             pause.success()
     assert not pause.paused
+
+
+async def test_who_waits_longest_tries_first(clock: ManualClock) -> None:
+    """What fails again and again lines up behind the others each time."""
+    pause = Pause(clock)
+    pause.fault("http_503", "")
+    tried: list[str] = []
+
+    async def bad() -> None:
+        while "good" not in tried:
+            await pause.ready()
+            tried.append("bad")
+            pause.fault("http_503", "")
+
+    async def good() -> None:
+        await pause.ready()
+        tried.append("good")
+        pause.success()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bad)
+        tasks.start_soon(good)
+    assert tried[:2] == ["bad", "good"]
+
+
+async def test_a_refusal_met_before_is_the_packages_own(clock: ManualClock) -> None:
+    """As long as others are served: one document that is always 503 does not stop the mirror."""
+    pause = Pause(clock)
+    assert pause.refused("http_503", "", again=False)
+    pause.success()
+    assert not pause.refused("http_503", "", again=True)
+    assert not pause.paused
+
+
+async def test_in_an_outage_a_refusal_is_the_hosts(clock: ManualClock) -> None:
+    """Whoever tries meets the same as before; that uses up no attempts."""
+    pause = Pause(clock)
+    pause.fault("http_503", "")
+    await pause.ready()
+    assert pause.refused("http_503", "", again=True)

@@ -98,17 +98,33 @@ class Mirror:
         Then no new job begins. Work that is not done `fetch.drain_seconds` after the stop is left
         as it is: the next start does it again.
         """
-        send_jobs, receive_jobs = self._jobs
-        send_results, receive_results = self._results
+        (send_jobs, receive_jobs), (send_results, receive_results) = self._jobs, self._results
+        with (
+            send_jobs,
+            receive_jobs,
+            send_results,
+            receive_results,
+            send_results.clone() as fetched,
+        ):
+            await self._move(stop, producers, fetched)
+
+    async def _move(
+        self,
+        stop: anyio.Event,
+        producers: Sequence[Producer],
+        fetched: MemoryObjectSendStream[Result],
+    ) -> None:
+        (send_jobs, receive_jobs), (send_results, receive_results) = self._jobs, self._results
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.recorder.run, receive_results)
             fetching = anyio.CancelScope()
-            tasks.start_soon(self._fetch, fetching, receive_jobs, send_results.clone())
+            tasks.start_soon(self._fetch, fetching, receive_jobs, fetched)
             async with anyio.create_task_group() as bringing:
                 for producer in (self.feed.send_promoted, *producers):
                     bringing.start_soon(producer)
                 await stop.wait()
                 bringing.cancel_scope.cancel()
+            self.fetcher.drain()
             deadline = anyio.current_time() + self.config.fetch.drain_seconds
             fetching.deadline = deadline
             # A disk that is full would hold the last group for ever; its log is rolled forward.
@@ -171,7 +187,6 @@ class Mirror:
             clock=self.clock,
             rule=RemovalRule(policy.confirm_removal_answers, policy.confirm_removal_hours),
             following_since=lambda: self.following_since,
-            patient=self._manner.patient,
         )
         tarballs = TarballFetcher(
             self.upstream,

@@ -1,7 +1,7 @@
 """A fixed number of workers that turn jobs into results."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import anyio
@@ -9,7 +9,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.clock import Clock, timestamp
-from npmmirror.index import IndexReader
+from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import (
     HELD,
     Failed,
@@ -64,6 +64,8 @@ class Fetcher:
         self._patient = patient
         self._raise_bugs = raise_bugs
         self._tokens = itertools.count()
+        self._pausing: set[anyio.CancelScope] = set()
+        self._draining = False
         self.in_work: dict[str, float] = {}
 
     async def run(
@@ -82,11 +84,37 @@ class Fetcher:
         self, jobs: MemoryObjectReceiveStream[Job], results: MemoryObjectSendStream[Result]
     ) -> None:
         async with jobs, results:
-            async for job in jobs:
-                if self._patient:
-                    await self._host.ready()
-                    await self._disk.ready()
+            while await self._ready():
+                try:
+                    job = await jobs.receive()
+                except anyio.EndOfStream:
+                    return
                 await results.send(await self.finish(job))
+
+    async def _ready(self) -> bool:
+        """Wait while fetching is paused; False where the drain begins meanwhile.
+
+        No job is taken before: it would hold up the drain for as long as the pause lasts.
+        """
+        if not self._patient or not (self._host.paused or self._disk.paused):
+            return True
+        with anyio.CancelScope() as waiting:
+            self._pausing.add(waiting)
+            try:
+                if self._draining:
+                    return False
+                await self._host.ready()
+                await self._disk.ready()
+                return True
+            finally:
+                self._pausing.remove(waiting)
+        return False
+
+    def drain(self) -> None:
+        """Have those who wait for the end of a pause leave; jobs under way go on."""
+        self._draining = True
+        for waiting in self._pausing:
+            waiting.cancel()
 
     async def finish(self, job: Job) -> Done:
         """The result of a job. A bug in the way is a result too, with its traceback in the log."""
@@ -95,15 +123,22 @@ class Fetcher:
         self.in_work[job.package] = started
         try:
             done = await self._mirror(job)
+        except IndexUnavailableError as fault:
+            self._disk.fault("disk", str(fault))
+            done = self._not_done(job, Failed("disk", None, str(fault), counts=False))
         except Exception as bug:
             if self._raise_bugs:
                 raise
             log.exception("bug", package=job.package)
-            failed = Failed(BUG, None, f"{type(bug).__name__}: {bug}")
-            done = self._done(job, Look(failed, None), [], [])
+            done = self._not_done(job, Failed(BUG, None, f"{type(bug).__name__}: {bug}"))
         finally:
             del self.in_work[job.package]
         return replace(done, seconds=self._clock.monotonic() - started)
+
+    def _not_done(self, job: Job, failed: Failed) -> Done:
+        """Nothing came of a job: all that it took on is to be tried again."""
+        missed: list[TarballOutcome] = [MissedTarball(v, failed) for v in job.tarball_rows]
+        return self._done(job, Look(failed, None), [], missed)
 
     async def _mirror(self, job: Job) -> Done:
         known = await self._index.known(job.package)
@@ -112,28 +147,38 @@ class Fetcher:
         else:
             look = Look(Mirrored(changed=False), known)
         try:
-            wanted = self._wanted(job, look)
+            wanted = await self._wanted(job, look)
             claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
+            return self._done(job, look, wanted, outcomes)
         except BaseException:
             if look.release is not None:
                 look.release()
             raise
-        return self._done(job, look, wanted, outcomes)
 
-    def _wanted(self, job: Job, look: Look) -> list[str]:
+    async def _wanted(self, job: Job, look: Look) -> list[str]:
         """Versions to fetch: by the policy, by a person's wish, and by the work list."""
-        wanted: dict[str, None] = {}
-        if look.packument is not None and look.effects is not None:
-            chosen = wanted_tarballs(
-                look.packument, look.effects, look.known, self._mode, job.want or Want()
-            )
-            wanted = dict.fromkeys(chosen)
+        wanted = dict.fromkeys(await self._chosen(job, look))
         held = look.known.versions if look.known is not None else {}
         for version in job.tarball_rows:
             if version not in held or held[version].state not in HELD:
                 wanted[version] = None
         return list(wanted)
+
+    async def _chosen(self, job: Job, look: Look) -> Sequence[str]:
+        """What the document at hand has us fetch.
+
+        The policy may want, with each change, what waits on the work list already: that is left
+        alone with its pauses and attempts, unless a person asks.
+        """
+        if look.packument is None or look.effects is None:
+            return ()
+        want, effects = job.want or Want(), look.effects
+        chosen = wanted_tarballs(look.packument, effects, look.known, self._mode, want)
+        if look.known is None or job.want is not None or set(chosen) <= set(effects.fresh):
+            return chosen
+        waiting = {row.item for row in await self._index.work_of(job.package)}
+        return [version for version in chosen if version not in waiting]
 
     async def _claims(self, job: Job, look: Look, versions: list[str]) -> list[Claim]:
         """What upstream says of these versions: by the document at hand, else by the index."""
@@ -147,8 +192,7 @@ class Fetcher:
                 stored.append(version)
         if stored:
             claims += [Claim(*row) for row in await self._index.claims(job.package, stored)]
-        failed = {item for item, row in job.work.items() if row.attempts}
-        return [replace(claim, again=claim.version in failed) for claim in claims]
+        return [replace(claim, row=job.work.get(claim.version)) for claim in claims]
 
     def _done(
         self, job: Job, look: Look, wanted: list[str], outcomes: list[TarballOutcome]
@@ -186,10 +230,10 @@ class Fetcher:
 
     def _packument_row(self, job: Job, look: Look) -> list[WorkItem]:
         """The row that has the packument tried again, where that failed."""
-        failed = look.outcome
-        if not isinstance(failed, Failed) or (job.change is None and not job.work):
+        failed, row = look.outcome, job.work.get(PACKUMENT)
+        # What only a person asked for is that person's to ask for again.
+        if not isinstance(failed, Failed) or (job.change is None and row is None):
             return []
-        row = job.work.get(PACKUMENT)
         attempts = self._attempts(row, failed)
         retry_at = failed.retry_at
         if retry_at is None and failed.reason == STALE:

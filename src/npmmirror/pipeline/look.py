@@ -9,6 +9,7 @@ from npmmirror.clock import Clock
 from npmmirror.effects import Effects, Known
 from npmmirror.outcome import Failed, Gone, Mirrored, Outcome
 from npmmirror.packument import NotAPackumentError, Packument
+from npmmirror.pipeline.blame import blame, failed_before
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Job
 from npmmirror.pipeline.packuments import (
@@ -20,7 +21,7 @@ from npmmirror.pipeline.packuments import (
 )
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import RemovalRule, removed_event
-from npmmirror.upstream import BadAnswer, HostFault, Missing, NotModified, ServerFault
+from npmmirror.upstream import Missing, NotModified, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
 STALE = "stale"
@@ -33,9 +34,8 @@ STILL_THERE_TRIES = 4
 class Look:
     """What one look at a package gave. `packument` is there where versions can be chosen from.
 
-    `blocked` where no package could have been had: the host or the disk refuses. A fault that is
-    only suspected to be the host's ends the look, so that another package is tried next: packages
-    that are broken for good must not occupy all workers as each other's proof.
+    A fault ends it, the host's too: another package is tried next. Packages that are broken for
+    good must not occupy all workers as each other's proof.
     """
 
     outcome: Outcome
@@ -45,7 +45,6 @@ class Look:
     document: CapturedDocument | None = None
     gone: CapturedGone | None = None
     release: Callable[[], None] | None = None
-    blocked: bool = False
 
 
 class Looker:
@@ -63,7 +62,6 @@ class Looker:
         clock: Clock,
         rule: RemovalRule,
         following_since: Callable[[], str | None],
-        patient: bool,
     ) -> None:
         self._fetcher = fetcher
         self._examiner = examiner
@@ -74,36 +72,21 @@ class Looker:
         self._clock = clock
         self._rule = rule
         self._following_since = following_since
-        self._patient = patient
 
     async def look(self, job: Job, known: Known | None, token: str) -> Look:
-        """Fetch and judge; waits out faults of the host and of the disk if told to be patient."""
+        """Fetch and judge; every expected failure becomes a value."""
         if _is_captured(job, known):
             return Look(Mirrored(changed=False), known)
-        while True:
-            look = await self._try(job, known, token)
-            if not (self._patient and look.blocked):
-                return look
-            await self._host.ready()
-            await self._disk.ready()
-
-    async def _try(self, job: Job, known: Known | None, token: str) -> Look:
-        """One look; every expected failure becomes a value."""
         etag, bust = _condition(job, known)
         try:
             answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust)
-        except HostFault as fault:
-            self._host.fault(fault.reason, fault.detail, fault.retry_after)
-            failed = Failed(fault.reason, None, fault.detail, counts=False)
-            return Look(failed, known, blocked=True)
-        except (ServerFault, BadAnswer) as fault:
-            everywhere = fault.reason != "too_large" and self._host.suspect(
-                job.package, fault.reason, fault.detail, again=_failed_before(job)
-            )
-            return Look(Failed(fault.reason, None, fault.detail, counts=not everywhere), known)
+        except UpstreamError as fault:
+            row = job.work.get(PACKUMENT)
+            blamed = blame(self._host, job.package, fault, row)
+            return Look(Failed(fault.reason, None, fault.detail, counts=not blamed), known)
         except DiskFaultError as fault:
             self._disk.fault("disk", str(fault))
-            return Look(Failed("disk", None, str(fault), counts=False), known, blocked=True)
+            return Look(Failed("disk", None, str(fault), counts=False), known)
         self._host.success()
         if isinstance(answer, Missing):
             return self._missing(job, known, answer)
@@ -154,9 +137,8 @@ class Looker:
                 examined = await self._threads.run(examine)
         except NotAPackumentError as error:
             _let_go(body)
-            everywhere = self._host.suspect(
-                job.package, error.reason, str(error), again=_failed_before(job)
-            )
+            again = failed_before(job.work.get(PACKUMENT))
+            everywhere = self._host.suspect(job.package, error.reason, str(error), again=again)
             return Look(Failed(error.reason, None, str(error), counts=not everywhere), known)
         except BaseException:
             _let_go(body)
@@ -191,11 +173,6 @@ class Looker:
 def _let_go(body: Body) -> None:
     if body.release is not None:
         body.release()
-
-
-def _failed_before(job: Job) -> bool:
-    row = job.work.get(PACKUMENT)
-    return row is not None and row.attempts > 0
 
 
 def _announced(job: Job) -> str | None:

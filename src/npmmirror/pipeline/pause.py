@@ -42,11 +42,15 @@ class Pause:
         return self.reason is not None
 
     async def ready(self) -> None:
-        """Return when a request may be sent: at once, or as the one that tries after a pause."""
-        while self.reason is not None:
-            async with self._turn:
-                if not self.paused:
-                    return  # the one that tried before was lucky
+        """Return when a request may be sent: at once, or as the one that tries after a pause.
+
+        The turn is kept while waiting, so that whoever waits longest tries first: what failed
+        just now comes last.
+        """
+        if not self.paused:
+            return
+        async with self._turn:
+            while self.paused:
                 wait = self._until - self._clock.monotonic()
                 if wait <= 0:
                     # Should this try end with neither word, the next may try as much later.
@@ -67,6 +71,19 @@ class Pause:
         self._until = self._clock.monotonic() + wait
         self.reason = f"{reason}: {detail}" if detail else reason
         log.warning("fetching_paused", reason=reason, detail=detail, seconds=round(wait, 1))
+
+    def refused(
+        self, reason: str, detail: str, retry_after: float | None = None, *, again: bool = False
+    ) -> bool:
+        """The host refused a package's request; whether that is the host's fault.
+
+        `again` says that this package met the same before: as long as others are served, it is
+        the package's own.
+        """
+        if again and not self.paused:
+            return False
+        self.fault(reason, detail, retry_after)
+        return True
 
     def suspect(self, package: str, reason: str, detail: str, *, again: bool = False) -> bool:
         """A fault that may be the package's or the host's; True where it is met everywhere.

@@ -9,9 +9,17 @@ from npmmirror.archive import DiskFaultError, Staged, TarballStore, TarballTooLa
 from npmmirror.clock import Clock
 from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
-from npmmirror.outcome import Failed, HeldTarball, MissedTarball, Skipped, TarballOutcome
+from npmmirror.outcome import (
+    Failed,
+    HeldTarball,
+    MissedTarball,
+    Skipped,
+    TarballOutcome,
+    WorkItem,
+)
+from npmmirror.pipeline.blame import blame
 from npmmirror.pipeline.pause import Pause
-from npmmirror.upstream import HostFault, TarballBody, Upstream, UpstreamError
+from npmmirror.upstream import TarballBody, Upstream, UpstreamError
 
 TRIES = 2
 """Wrong bytes are asked for once more before they are recorded."""
@@ -23,13 +31,13 @@ JOB_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What upstream says of a version's tarball; `again` where fetching it failed before."""
+    """What upstream says of a version's tarball; `row` is the work list's, where it has one."""
 
     version: str
     tarball: str | None
     integrity: str | None
     shasum: str | None
-    again: bool = False
+    row: WorkItem | None = None
 
 
 class TarballFetcher:
@@ -128,13 +136,8 @@ class TarballFetcher:
         """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
         if error.reason == "too_large":
             return MissedTarball(claim.version, Skipped("too_large", error.detail))
-        counts = True
-        if isinstance(error, HostFault):
-            self._host.fault(error.reason, error.detail, error.retry_after)
-            counts = False
-        elif error.reason != "http_404":
-            counts = not self._host.suspect(package, error.reason, error.detail, again=claim.again)
-        return _failed(claim, error.reason, error.detail, counts=counts)
+        blamed = blame(self._host, package, error, claim.row)
+        return _failed(claim, error.reason, error.detail, counts=not blamed)
 
     async def _download(self, package: str, claim: Claim, path: str) -> TarballOutcome:
         hasher = Hasher(Expected.of(claim.integrity, claim.shasum))

@@ -1,0 +1,32 @@
+"""Who is to blame for a request that failed: the package, or the host and so nobody's attempt."""
+
+from typing import Final
+
+from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.pause import Pause
+from npmmirror.upstream import HostFault, UpstreamError
+
+_NO_EVIDENCE: Final = frozenset(
+    {"too_large", "bad_name", "bad_url", "host_refused", "http_404", "http_410", "http_451"}
+)
+"""Reasons that lie in what was asked for, however many packages they are met with."""
+
+
+def blame(host: Pause, package: str, fault: UpstreamError, row: WorkItem | None) -> bool:
+    """Tell the host's pause of a fault; whether the host is to blame for it.
+
+    `row` is the work list's, where this was tried before. A refusal stops everybody: all the
+    same, one that meets only this package while others are served (503 for a single document, a
+    tarball on another host that is down) must not stop the mirror again and again.
+    """
+    if isinstance(fault, HostFault):
+        same = row is not None and row.reason == fault.reason
+        return host.refused(fault.reason, fault.detail, fault.retry_after, again=same)
+    if fault.reason in _NO_EVIDENCE:
+        return False
+    return host.suspect(package, fault.reason, fault.detail, again=failed_before(row))
+
+
+def failed_before(row: WorkItem | None) -> bool:
+    """Whether this failed before by its own fault: then it is no witness against the host."""
+    return row is not None and row.attempts > 0
