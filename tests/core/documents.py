@@ -41,7 +41,7 @@ def manifest(version: str, **keys: Any) -> dict[str, Any]:
     }
 
 
-def document(  # noqa: PLR0913 - each is a part of a document
+def document(
     *versions: str | dict[str, Any],
     rev: str | None = "1-a",
     created: str | None = OLD,

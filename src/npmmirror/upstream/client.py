@@ -41,7 +41,7 @@ class Upstream:
     `threads` undo what is compressed; without them the client has a thread of its own.
     """
 
-    def __init__(  # noqa: PLR0913 - all by keyword; the daemon gives them from mirror.toml
+    def __init__(
         self,
         *,
         feed: str | None,

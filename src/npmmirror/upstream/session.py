@@ -102,7 +102,7 @@ class _Host:
 class Session:
     """Sends GET requests for one upstream. An async context manager."""
 
-    def __init__(  # noqa: PLR0913 - all by keyword; made in one place
+    def __init__(
         self,
         *,
         addresses: Addresses,
