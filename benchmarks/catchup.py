@@ -227,8 +227,9 @@ def bare(upstream: Upstream, concurrency: int, place: Path) -> Measured:
     with urls.open() as given, told.open("w") as taken:
         command = [sys.executable, str(BARE_GET), str(concurrency)]
         usage = ended(subprocess.Popen(command, stdin=given, stdout=taken))
-    seconds = json.loads(told.read_text())["seconds"]
-    return Measured(seconds, cpu(usage), upstream.cpu() - serving_before, peak_mib(usage))
+    took = json.loads(told.read_text())
+    serving_cpu = upstream.cpu() - serving_before
+    return Measured(took["seconds"], took["cpu"], serving_cpu, peak_mib(usage))
 
 
 def curl(upstream: Upstream, place: Path) -> Measured:
@@ -336,7 +337,7 @@ def circumstances(options: argparse.Namespace, directory: Path, runs: Runs) -> I
         ),
         platform.machine(),
     )
-    filesystem = said("stat", "--file-system", "--format=%T", str(directory))
+    filesystem = said("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(directory))
     yield f"{datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} x {processor}, {filesystem}, {platform.platform()}"
     versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
     tools = [said("nginx", "-v").rpartition(" ")[2], " ".join(said("curl", "-V").split()[:2])]
