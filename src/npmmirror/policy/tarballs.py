@@ -58,6 +58,8 @@ def wanted_tarballs(
     wanted = dict.fromkeys([*asked, *by_policy])
     latest = document.tags.get("latest")
     missing = [v for v in wanted if v in document.versions and _state(known, v) not in _OURS]
+    if len(missing) < 2:
+        return tuple(missing)
     newest_first = {version: rank for rank, version in enumerate(_newest_first(document, missing))}
     return tuple(sorted(missing, key=lambda v: (v not in asked, v != latest, newest_first[v])))
 
@@ -84,8 +86,11 @@ def _by_policy(
 
 
 def _latest(document: Packument) -> tuple[str, ...]:
+    tagged = document.tags.get("latest")
+    if tagged is not None and tagged in document.versions:
+        return (tagged,)
     # A package without the tag, or whose tag names nothing, still has a version that npm installs.
-    return resolve("latest", document) or resolve(None, document)
+    return resolve(None, document)
 
 
 def _newest_first(document: Packument, versions: list[str]) -> list[str]:
