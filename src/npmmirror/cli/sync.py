@@ -89,9 +89,9 @@ async def _work(
     from npmmirror.pipeline.sync import wishes  # noqa: PLC0415 - as above
 
     asked = wishes(specs, all_versions=options["all_versions"], mode=config.policy.tarballs)
-    ends = await _by_daemon(config, specs, options, tell)
-    if ends is not None:
-        return ends, None
+    told = await _by_daemon(config, specs, options, tell)
+    if told is not None:
+        return [told.get(package) or _untouched(package) for package in asked], None
     registry = registry_without_feed(config.upstream)
     reports = await standalone.sync(
         config,
@@ -106,25 +106,25 @@ async def _work(
 
 async def _by_daemon(
     config: "Config", specs: list[str], options: dict[str, bool], tell: Callable[[Report], None]
-) -> list[Report] | None:
-    """What the daemon reports; None where there is none."""
+) -> dict[str, Report] | None:
+    """The daemon's last word on each package that it came to; None where there is no daemon."""
     from npmmirror.control.client import daemon_of  # noqa: PLC0415 - keeps --help fast
 
     async with daemon_of(config.storage.data_dir) as daemon:
         if daemon is None:
             return None
-        ends: list[Report] = []
+        ends: dict[str, Report] = {}
         async with aclosing(daemon.sync(specs, options)) as reports:
             async for report in reports:
                 if report.get("end"):
-                    ends.append(report)
+                    ends[report["package"]] = report
                 else:
                     tell(report)
         return ends
 
 
 def _untouched(package: str) -> Report:
-    """A package that was not come to before Ctrl-C."""
+    """A package that was not come to before Ctrl-C, or before the daemon stopped."""
     return {
         "package": package,
         "complete": False,

@@ -222,6 +222,7 @@ class Mirror:
             clock=self.clock,
             disk=self.disk,
             pace=Pace(storage.commit_count, storage.commit_seconds),
+            cursor=self.opened.cursor,
             in_work=lambda: self.gate.running,
             committed=self.committed,
         )

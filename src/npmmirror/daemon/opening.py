@@ -9,6 +9,7 @@ import structlog
 
 from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, TarballStore
 from npmmirror.capture import Kind, Location, Record
+from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
 from npmmirror.config import Config
 from npmmirror.errors import StorageError
@@ -29,7 +30,8 @@ class Opened:
     """The parts of a data directory, open and in agreement.
 
     `writing` is the one thread that writes to the archive. `following_since` is the time of the
-    first start of following; None where nothing was ever followed.
+    first start of following, `cursor` how far the feed was read; None where nothing was ever
+    followed.
     """
 
     log: CaptureLog
@@ -40,6 +42,7 @@ class Opened:
     examiner: Examiner
     writing: WorkerThreads
     following_since: str | None
+    cursor: Seq | None
 
 
 @asynccontextmanager
@@ -93,6 +96,7 @@ async def open_archive_and_index(
             examiner,
             writing,
             following.at if following is not None else None,
+            await index.cursor(),
         )
 
 

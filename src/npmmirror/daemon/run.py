@@ -10,7 +10,7 @@ import structlog
 
 from npmmirror import __version__
 from npmmirror.archive import records
-from npmmirror.buffer.base import Buffer
+from npmmirror.buffer.base import Buffer, BufferUnavailableError
 from npmmirror.buffer.sqlite import SqliteBuffer
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, SystemClock, timestamp
@@ -27,6 +27,8 @@ from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
 
 TRIM_SECONDS = 30.0
+ROOM = "room"
+"""Who holds fetching while a disk has too little room."""
 
 log = structlog.get_logger(__name__)
 
@@ -168,14 +170,18 @@ class Daemon:
         # A hanging NAS must not hang the worker threads: this call may be left behind.
         wrong = await anyio.to_thread.run_sync(_no_room, paths, least, abandon_on_cancel=True)
         if wrong is None:
-            self._mirror.disk.release()
+            self._mirror.disk.release(ROOM)
         else:
-            self._mirror.disk.hold(wrong)
+            self._mirror.disk.hold(ROOM, wrong)
 
     async def _trim(self) -> None:
         checkpoint = self._mirror.recorder.checkpoint
-        if checkpoint is not None:
+        if checkpoint is None:
+            return
+        try:
             await self._buffer.trim(checkpoint)
+        except BufferUnavailableError as error:
+            log.warning("buffer_not_trimmed", error=str(error))
 
 
 def _no_room(paths: Iterable[Path], least: int) -> str | None:

@@ -33,17 +33,20 @@ async def sync(
     Raises:
         NpmmirrorError: the data directory cannot be used, or is in use.
     """
-    reports: list[SyncReport] = []
+    reports: dict[str, SyncReport] = {}
+
+    def note(report: SyncReport) -> None:
+        reports[report.package] = report
+        progress(report)
 
     async def work(mirror: Mirror) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(mirror.feed.serve_work_list, frozenset(asked)))
-            found = await mirror.syncer.sync_all(asked, force=force, progress=progress)
-            reports.extend(found)
+            await mirror.syncer.sync_all(asked, force=force, progress=note)
             tasks.cancel_scope.cancel()
 
     await _open_and(config, source, work, clock or SystemClock())
-    return reports
+    return [reports[package] for package in asked if package in reports]
 
 
 async def retry(

@@ -1,7 +1,7 @@
 """Hands out jobs: live changes from the buffer first, with a share left for the work list."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import structlog
@@ -10,7 +10,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry
 from npmmirror.change import Change
 from npmmirror.clock import Clock, timestamp
-from npmmirror.index import IndexReader
+from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, Done, Job, Passed, Result
@@ -76,16 +76,26 @@ class Feed:
                 if not entries:
                     await buffer.wait(position)
                     continue
-            except BufferUnavailableError as error:
-                log.warning("buffer_unavailable", error=str(error))
-                await self._clock.sleep(UNAVAILABLE_SECONDS)
+                finished = await self._finished(entries)
+            except (BufferUnavailableError, IndexUnavailableError) as error:
+                await self._unavailable(error)
                 continue
-            await self._offer(entries, watermark)
+            await self._offer(entries, watermark, finished)
             position = buffer.advance(position, entries)
 
-    async def _offer(self, entries: Sequence[Entry], watermark: Watermark) -> None:
-        names = {entry.change.id for entry in entries}
-        finished = await self._index.finished(sorted(names))
+    async def _finished(self, entries: Sequence[Entry]) -> Mapping[str, tuple[str | None, bool]]:
+        return await self._index.finished(sorted({entry.change.id for entry in entries}))
+
+    async def _unavailable(self, error: Exception) -> None:
+        log.warning("waiting_for_disk", error=str(error))
+        await self._clock.sleep(UNAVAILABLE_SECONDS)
+
+    async def _offer(
+        self,
+        entries: Sequence[Entry],
+        watermark: Watermark,
+        finished: Mapping[str, tuple[str | None, bool]],
+    ) -> None:
         passed: list[int] = []
         for entry in entries:
             change, ticket = entry.change, watermark.open(entry)
@@ -112,14 +122,18 @@ class Feed:
     async def serve_work_list(self, only: frozenset[str] | None = None) -> None:
         """Hand out rows of the work list as they fall due, for ever; `only` of these packages."""
         while True:
-            self._wake_work = anyio.Event()
-            free = (self._shared if self._live_waiting else self._workers) - len(
-                self._from_work_list
-            )
-            now = timestamp(self._clock.now())
-            sent = await self._send_due(now, free, only) if free > 0 else 0
-            if not sent:
-                await self._until_due(now, free)
+            try:
+                await self._serve_due(only)
+            except IndexUnavailableError as error:
+                await self._unavailable(error)
+
+    async def _serve_due(self, only: frozenset[str] | None) -> None:
+        self._wake_work = anyio.Event()
+        free = (self._shared if self._live_waiting else self._workers) - len(self._from_work_list)
+        now = timestamp(self._clock.now())
+        sent = await self._send_due(now, free, only) if free > 0 else 0
+        if not sent:
+            await self._until_due(now, free)
 
     async def _send_due(self, now: str, free: int, only: frozenset[str] | None) -> int:
         rows = await self._index.due(

@@ -32,7 +32,7 @@ class Pause:
         self._suspects: dict[str, float] = {}
         self._turn = anyio.Lock()
         self._trying = False
-        self._held = False
+        self._held: dict[str, str] = {}
         self.reason: str | None = None
         self.since: str | None = None
 
@@ -99,19 +99,22 @@ class Pause:
         self.fault(reason, detail)
         return True
 
-    def hold(self, reason: str) -> None:
-        """Stop everything until `release`."""
-        if self.reason != reason:
+    def hold(self, holder: str, reason: str) -> None:
+        """Stop everything until `release` by the same holder."""
+        if self._held.get(holder) != reason:
             log.error("fetching_held", reason=reason)
+        if not self.paused:
             self.since = timestamp(self._clock.now())
-        self.reason = reason
-        self._held = True
+        self._held[holder] = self.reason = reason
         self._until = math.inf
 
-    def release(self) -> None:
-        """End what `hold` began; does nothing to other pauses."""
+    def release(self, holder: str) -> None:
+        """End what this holder's `hold` began; does nothing to other pauses."""
+        if self._held.pop(holder, None) is None:
+            return
         if self._held:
-            self._held = False
+            self.reason = next(iter(self._held.values()))
+        else:
             self._until = 0.0
             self.success()
 

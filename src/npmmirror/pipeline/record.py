@@ -41,6 +41,11 @@ from npmmirror.worker_threads import WorkerThreads
 
 T = TypeVar("T")
 
+RECORDING = "recording"
+"""Who holds fetching while a group cannot be made durable."""
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 60.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -65,6 +70,7 @@ class Recorder:
         clock: Clock,
         disk: Pause,
         pace: Pace,
+        cursor: Seq | None,
         in_work: Callable[[], int],
         committed: Callable[[Sequence[Done]], None],
     ) -> None:
@@ -82,7 +88,7 @@ class Recorder:
         self._watermark: Watermark | None = None
         self._buffer: Buffer | None = None
         self._unfinished: deque[KeptReceipt] = deque()
-        self.cursor: Seq | None = None
+        self.cursor = cursor
         self.checkpoint: Position | None = None
         self.finished_seq: Seq | None = None
         self.finished = 0
@@ -208,17 +214,20 @@ class Recorder:
         """Take a step of the commit until the disk lets it succeed.
 
         A step that is under way is never cancelled; between two tries the whole may be: what is
-        in the log by then is indexed at the next start.
+        in the log by then is indexed at the next start. Fetching is held meanwhile: the recorder
+        tries by itself, whoever else waits, and nobody else's luck with another disk counts.
         """
+        seconds = FIRST_SECONDS
         while True:
             try:
                 with anyio.CancelScope(shield=True):
                     result = await step()
             except (DiskFaultError, IndexUnavailableError) as fault:
-                self._disk.fault("disk", str(fault))
-                await self._disk.ready()
+                self._disk.hold(RECORDING, f"disk: {fault}")
+                await self._clock.sleep(self._clock.jitter(seconds / 2, seconds))
+                seconds = min(seconds * 2, LONGEST_SECONDS)
             else:
-                self._disk.success()
+                self._disk.release(RECORDING)
                 return result
 
     async def _make_durable(self, dones: Sequence[Done]) -> tuple[list[Logged], Mark | None]:

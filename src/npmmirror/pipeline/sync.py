@@ -1,12 +1,13 @@
 """Mirroring packages because a person asked, and knowing when all of it is there."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.errors import UsageError
 from npmmirror.index import IndexReader
@@ -122,27 +123,39 @@ class Syncer:
 
         `progress` is called after every commit with the report so far.
         """
-        report = SyncReport(package)
+        report, answers = SyncReport(package), list[Done]()
+        answered = False
+        with self._watching(package) as committed:
+            job = Job(package, want=want, force=force, replies=[answers.append])
+            await self._feed.submit(job)
+            # A job of the same package may have been under way: its end is not the answer.
+            async for done in committed:
+                report.take(done)
+                answered = answered or any(done is answer for answer in answers)
+                rows = await self._index.work_of(package)
+                report.waiting = sum(row.reason == WANTED for row in rows)
+                progress(report)
+                if answered and (not report.waiting or self._gives_up()):
+                    break
+        return report
+
+    @contextmanager
+    def _watching(self, package: str) -> Iterator[MemoryObjectReceiveStream[Done]]:
+        """What is committed of a package from now on."""
         send, receive = anyio.create_memory_object_stream[Done](math.inf)
         self._watched.setdefault(package, []).append(send)
         try:
-            await self._feed.submit(Job(package, want=want, force=force))
-            async with receive:
-                async for done in receive:
-                    report.take(done)
-                    rows = await self._index.work_of(package)
-                    report.waiting = sum(row.reason == WANTED for row in rows)
-                    progress(report)
-                    if report.outcome is not None and (not report.waiting or self._gives_up()):
-                        break
+            with send, receive:
+                yield receive
         finally:
             self._watched[package].remove(send)
             if not self._watched[package]:
                 del self._watched[package]
-        return report
 
     def committed(self, dones: Sequence[Done]) -> None:
-        """Tell those who wait for these packages."""
+        """Tell those who asked for these jobs, and those who wait for their packages."""
         for done in dones:
+            for reply in done.job.replies:
+                reply(done)
             for watcher in self._watched.get(done.job.package, ()):
                 watcher.send_nowait(done)
