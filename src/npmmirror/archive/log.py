@@ -14,6 +14,7 @@ from npmmirror.archive.recovery import Recovered, Tip, recover
 from npmmirror.archive.segments import segment_path
 from npmmirror.capture import Appended, Kind, Location, NewRecord
 from npmmirror.errors import StorageError
+from npmmirror.failpoints import reach
 
 SEGMENT_BYTES = 1 << 30
 
@@ -124,6 +125,7 @@ class CaptureLog:
         if self._tip != self._synced:
             self._guarded(self._sync_file)
             self._synced = self._tip
+            reach("captures.synced")
 
     def rollback(self) -> None:
         """Forget everything since the last sync, in memory and on disk.
@@ -179,18 +181,21 @@ class CaptureLog:
         for run in self._pending:
             write_at(self._open_for(run), run.pieces, run.offset)
         self._pending.clear()
+        reach("captures.written")
 
     def _open_for(self, run: _Run) -> int:
         """The file to write a run to. The segment before it is durable before it is created."""
         if self._file is not None and self._file[0] == run.segment:
             return self._file[1]
         self._sync_file()
+        reach("captures.segment_synced")
         self._close_file()
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(segment_path(self._directory, run.segment), flags, 0o644)
         self._file = (run.segment, fd)
         self._begun = max(self._begun, run.segment)
         self._new_name = run.offset == 0
+        reach("captures.segment_begun")
         if os.fstat(fd).st_size != run.offset:
             path = segment_path(self._directory, run.segment)
             raise StorageError(f"Another program has written to {path}.")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from npmmirror.archive.disk import sync_directory, sync_file, sync_filesystem
 from npmmirror.archive.errors import disk_faults
+from npmmirror.failpoints import reach
 
 INCOMING = ".incoming"
 """Where files are copied to that come from another file system, beside their final places."""
@@ -39,6 +40,7 @@ def publish(moves: Sequence[Move], *, staging: Path, packages: Path) -> None:
         else:
             _carry(waiting, packages)
         _sync_names([final for _, final in moves], packages, together=_device(staging))
+        reach("publish.names_synced")
         for staged, _ in waiting:
             staged.unlink(missing_ok=True)
 
@@ -55,6 +57,7 @@ def _rename(waiting: Sequence[Move], staging: Path, packages: Path) -> None:
     if len(waiting) < _MANY or not sync_filesystem(staging):
         for staged, _ in waiting:
             sync_file(staged)
+    reach("publish.data_synced")
     for staged, final in waiting:
         try:
             staged.rename(final)
@@ -62,6 +65,7 @@ def _rename(waiting: Sequence[Move], staging: Path, packages: Path) -> None:
             if error.errno != errno.EXDEV:  # the same device, mounted twice
                 raise
             _carry([(staged, final)], packages)
+        reach("publish.renamed")
 
 
 def _carry(waiting: Sequence[Move], packages: Path) -> None:

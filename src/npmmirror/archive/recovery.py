@@ -18,6 +18,7 @@ from npmmirror.archive.framing import NO_HASH, SEGMENT_HEADER_BYTES
 from npmmirror.archive.scan import header_damage, scan_segment
 from npmmirror.archive.segments import Found, Segment, Segments, segment_path
 from npmmirror.capture import Kind, Location
+from npmmirror.failpoints import reach
 
 DAMAGED = "damaged"
 """The directory beside the segments that invalid tails are moved to."""
@@ -177,11 +178,14 @@ def _move_tail(directory: Path, number: int, offset: int) -> SetAside:
         copy.flush()
         os.fsync(copy.fileno())
         length = copy.tell()
+    reach("recovery.tail_copied")
     part.rename(target)
     sync_directory(kept)
     sync_directory(directory)
+    reach("recovery.tail_named")
     os.truncate(path, offset)
     sync_file(path)
+    reach("recovery.tail_cut")
     return SetAside(number, offset, length, target)
 
 

@@ -15,6 +15,7 @@ import structlog
 from npmmirror.buffer.base import BufferUnavailableError, Entry, Position, Receipt
 from npmmirror.change import Change
 from npmmirror.errors import StorageError
+from npmmirror.failpoints import reach
 from npmmirror.sqlite import DamagedError, Database, FileKind, Row, Transaction
 
 log = structlog.get_logger(__name__)
@@ -118,6 +119,8 @@ class SqliteBuffer:
             )
             last = before + len(changes)
             await now.run("UPDATE buffer SET last = ?", (last,))
+            reach("buffer.before_commit")
+        reach("buffer.committed")
         self._last = last
         self._appended.set()
         self._appended = anyio.Event()
@@ -190,6 +193,7 @@ class SqliteBuffer:
         async with self._database.transaction() as now:
             await now.run("UPDATE buffer SET trimmed = ?", (number,))
         self._trimmed = number
+        reach("buffer.trimmed")
         while await self._delete_blocks(number):
             pass
         return gone
@@ -202,6 +206,7 @@ class SqliteBuffer:
                 "(SELECT last FROM blocks WHERE last <= ? ORDER BY last LIMIT ?)",
                 (number, TRIM_BLOCKS),
             )
+        reach("buffer.blocks_deleted")
         async with self._database.bare() as now:
             # As a script: any other way Python takes one step of it, which frees one page.
             await now.script("PRAGMA incremental_vacuum(1000)")

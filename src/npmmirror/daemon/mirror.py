@@ -14,6 +14,7 @@ from npmmirror.clock import Clock
 from npmmirror.config import Config
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
+from npmmirror.failpoints import reach
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import Fetcher
 from npmmirror.pipeline.gate import Gate
@@ -239,6 +240,7 @@ async def open_mirror(
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(DirectoryLock(config.storage.data_dir))
+        reach("start.locked")
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
         opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))

@@ -13,6 +13,7 @@ from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
 from npmmirror.config import Config
 from npmmirror.errors import StorageError
+from npmmirror.failpoints import reach
 from npmmirror.index import Group, IndexReader, IndexWriter, Mark
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.packuments import Examiner
@@ -58,6 +59,7 @@ async def open_archive_and_index(
     async with AsyncExitStack() as stack:
         writing = stack.enter_context(WorkerThreads(1, "npmmirror-writer"))
         index = await stack.enter_async_context(await IndexWriter.open(storage.index_path))
+        reach("start.index_opened")
         mark = await index.last_mark()
         captures = storage.data_dir / "captures"
         archive = await writing.run(
@@ -67,12 +69,15 @@ async def open_archive_and_index(
             committed=mark.place if mark is not None else None,
         )
         stack.callback(archive.close)
+        reach("start.log_opened")
         reader = stack.enter_context(CaptureReader(captures))
         examiner = Examiner(reader, PayloadEncoder())
         _tell(archive)
         now = timestamp(clock.now())
         if mark is None and _is_empty(reader):
-            await index.commit(Group(mark=await writing.run(seal, archive, None, now)))
+            first = await writing.run(seal, archive, None, now)
+            reach("start.first_mark_logged")
+            await index.commit(Group(mark=first))
         else:
             after = _common(archive, reader, mark, storage.data_dir)
             records = await roll_forward(
@@ -84,6 +89,7 @@ async def open_archive_and_index(
             staging=storage.staging_path, packages=storage.packages_path, threads=threads
         )
         swept = await threads.run(store.prepare)
+        reach("start.swept")
         if swept:
             log.info("staging_swept", files=swept)
         following = await index.following()

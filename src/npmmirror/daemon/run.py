@@ -21,6 +21,7 @@ from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
+from npmmirror.failpoints import reach
 from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
@@ -95,6 +96,8 @@ class Daemon:
         """Find where to go on, then follow, read the buffer and answer on the control socket."""
         started_at = timestamp(self._clock.now())
         cursor, watermark = await self._standing()
+        # A daemon that never lives until the first look at the clock must trim, too.
+        await self._trim()
         async with anyio.create_task_group() as tasks:
             live = Live(
                 self._mirror,
@@ -138,9 +141,11 @@ class Daemon:
             cursor = await self._follower.start_cursor(self._config.follow.since)
         checkpoint = await self._buffer.end()
         await index.rewind(cursor, checkpoint, None)
+        reach("start.rewound")
         # A page of no rows: whatever happens to the buffer, there is a place to go back to.
         start = Receipt(before=cursor, after=cursor, end=checkpoint, tail="")
         await index.receive_page(start, timestamp(self._clock.now()))
+        reach("start.first_receipt")
         return cursor, checkpoint
 
     async def _note_upstream(self, cursor: Seq) -> None:
@@ -155,6 +160,7 @@ class Daemon:
             timestamp(self._clock.now()), feed=feed, registry=self._source.registry, since=cursor
         )
         await self._mirror.begin_following(following)
+        reach("start.following_noted")
 
     async def _watch(self) -> None:
         """Trim the buffer below the checkpoint, and look at the disks, every so often."""

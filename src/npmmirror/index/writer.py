@@ -9,6 +9,7 @@ import orjson
 
 from npmmirror.change import Seq
 from npmmirror.effects import Known
+from npmmirror.failpoints import reach
 from npmmirror.index import bookkeeping, known, statements
 from npmmirror.index.group import (
     Check,
@@ -95,11 +96,14 @@ class IndexWriter:
         async with self._database.transaction() as now:
             packages = await _packages(now, names(group), [name for name, _ in group.work_done])
             commit = _Commit(now, Batches(group, packages), clean)
+            reach("index.begun")
             await commit.captures()
             await commit.files()
             await commit.work()
             await commit.totals()
             await bookkeeping.close_group(now, group)
+            reach("index.before_commit")
+        reach("index.committed")
 
     async def known(self, name: str) -> Known | None:
         """What is known of a package; None where nothing of it was captured."""

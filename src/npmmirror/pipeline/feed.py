@@ -10,6 +10,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry
 from npmmirror.change import Change
 from npmmirror.clock import Clock, timestamp
+from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.gate import Gate
@@ -99,6 +100,7 @@ class Feed:
         passed: list[int] = []
         for entry in entries:
             change, ticket = entry.change, watermark.open(entry)
+            reach("feed.entry_opened")
             seen = change.rev is not None and finished.get(change.id) == (
                 change.rev,
                 change.deleted,
@@ -118,6 +120,7 @@ class Feed:
             await self._jobs.send(job)
         finally:
             self._live_waiting = False
+        reach("feed.job_handed_out")
 
     async def serve_work_list(self, only: frozenset[str] | None = None) -> None:
         """Hand out rows of the work list as they fall due, for ever; `only` of these packages."""
@@ -148,6 +151,7 @@ class Feed:
             self._gate.admit(job)
             self._from_work_list.add(job.package)
             await self._jobs.send(job)
+            reach("feed.work_handed_out")
         return len(jobs)
 
     async def _until_due(self, now: str, free: int) -> None:

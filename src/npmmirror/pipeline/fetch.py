@@ -9,6 +9,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.clock import Clock, timestamp
+from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import (
     HELD,
@@ -133,6 +134,7 @@ class Fetcher:
             done = self._not_done(job, Failed(BUG, None, f"{type(bug).__name__}: {bug}"))
         finally:
             del self.in_work[job.package]
+        reach("fetch.done")
         return replace(done, seconds=self._clock.monotonic() - started)
 
     def _not_done(self, job: Job, failed: Failed) -> Done:

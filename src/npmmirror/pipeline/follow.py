@@ -8,6 +8,7 @@ import structlog
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Receipt
 from npmmirror.change import Page, Seq, distance
 from npmmirror.clock import Clock, timestamp
+from npmmirror.failpoints import reach
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
 from npmmirror.upstream import Upstream, UpstreamError
 
@@ -72,6 +73,7 @@ class Follower:
         """One page; whether there is more at once."""
         before = self.cursor
         page = await self._upstream.changes(before if before is not None else 0, self._page_rows)
+        reach("follow.page_read")
         await self._keep(page, before)
         full = len(page.changes) >= self._page_rows
         if full:
@@ -89,9 +91,11 @@ class Follower:
             end, tail = await self._buffer.end(), ""
         else:
             return
+        reach("follow.page_appended")
         # The rows are durable; the cursor follows. A kill in between reads the page twice, which
         # feed notices.
         await self._receive(Receipt(before, page.last_seq, end, tail))
+        reach("follow.page_received")
         self.cursor = page.last_seq
         self.rows += len(page.changes)
         log.debug("page", rows=len(page.changes), cursor=page.last_seq)

@@ -7,6 +7,7 @@ from functools import partial
 from npmmirror.archive import DiskFaultError, ErasedError
 from npmmirror.clock import Clock
 from npmmirror.effects import Effects, Known
+from npmmirror.failpoints import reach
 from npmmirror.outcome import Failed, Gone, Mirrored, Outcome
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.blame import blame, failed_before
@@ -88,6 +89,7 @@ class Looker:
             self._disk.fault("disk", str(fault))
             return Look(Failed("disk", None, str(fault), counts=False), known)
         self._host.success()
+        reach("fetch.document_answered")
         if isinstance(answer, Missing):
             return self._missing(job, known, answer)
         if isinstance(answer, NotModified):

@@ -21,6 +21,7 @@ from npmmirror.buffer.base import Buffer
 from npmmirror.capture import NewRecord
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
+from npmmirror.failpoints import reach
 from npmmirror.index import (
     Group,
     IndexUnavailableError,
@@ -99,6 +100,7 @@ class Recorder:
         """Keep the checkpoint of this buffer from now on. Not called where nothing is followed."""
         self._buffer = buffer
         self._watermark = watermark
+        self.checkpoint = watermark.position
         self.cursor = cursor
         self._unfinished.extend(kept for kept in receipts if not kept.finished)
 
@@ -137,6 +139,7 @@ class Recorder:
         checkpoint = self._checkpoint(dones, passed)
         async with self._writing:
             logged, mark = await self._patiently(partial(self._make_durable, dones))
+            reach("record.durable")
             group = grouped(
                 dones,
                 logged,
@@ -148,6 +151,7 @@ class Recorder:
         self.checkpoint = checkpoint
         self._note(dones)
         self._committed(dones)
+        reach("record.committed")
 
     async def begin_following(self, record: NewRecord) -> None:
         """Have the log say, durably, what is followed from here on."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from npmmirror.archive import CaptureLog, CaptureReader, Damage, ErasedError
 from npmmirror.capture import Kind, Location, Payload, Record
 from npmmirror.effects import Effects, Known
+from npmmirror.failpoints import reach
 from npmmirror.index import (
     Group,
     IndexWriter,
@@ -86,6 +87,7 @@ class Replay:
     async def take(self, record: Record) -> None:
         """The next record. Its effects are committed by the mark behind it at the latest."""
         self.records += 1
+        reach("replay.record_taken")
         match record.kind:
             case Kind.PACKUMENT:
                 await self._packument(record)
@@ -142,6 +144,7 @@ class Replay:
         """Commit what was taken since the last mark."""
         await self._index.commit(self._pending.group(mark, self._now))
         self._pending = _Pending()
+        reach("replay.group_committed")
 
 
 def _document(record: Record, effects: Effects | None) -> StoredDocument:
@@ -228,5 +231,7 @@ async def roll_forward(
             raise record.error()
         await replay.take(record)
     if replay.records:
-        await replay.commit(seal(log, await index.cursor(), now))
+        mark = seal(log, await index.cursor(), now)
+        reach("replay.sealed")
+        await replay.commit(mark)
     return replay.records

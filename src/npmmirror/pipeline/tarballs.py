@@ -7,6 +7,7 @@ import anyio
 
 from npmmirror.archive import DiskFaultError, Staged, TarballStore, TarballTooLargeError
 from npmmirror.clock import Clock
+from npmmirror.failpoints import reach
 from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.outcome import (
@@ -130,6 +131,7 @@ class TarballFetcher:
             return _failed(claim, "disk", str(fault), counts=False)
         self._host.success()
         self._disk.success()
+        reach("fetch.tarball_received")
         return outcome
 
     def _refused(self, package: str, claim: Claim, error: UpstreamError) -> MissedTarball:
