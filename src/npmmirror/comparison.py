@@ -56,13 +56,9 @@ class Comparison:
     def facts(self) -> dict[str, VersionFacts]:
         """The rows of versions that are new, back or changed: the only ones that are decoded."""
         touched = {*self.added, *self.changed}
-        return {version: self._row(version) for version in self.new.versions if version in touched}
-
-    def _row(self, version: str) -> VersionFacts:
-        new = self.new
-        return new.manifest(version).facts(
-            digest=new.digest(version), published_at=new.times.get(version)
-        )
+        return {
+            version: self.new.facts(version) for version in self.new.versions if version in touched
+        }
 
     @cached_property
     def added(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from npmmirror.effects import PersonFacts
+from npmmirror.effects import PersonFacts, VersionFacts
 from npmmirror.jsontext import Raw, UnreadableError, members, value
 from npmmirror.manifest import Manifest, Problems, person
+from npmmirror.plain import plain_facts
 
 SECURITY_VERSION = "0.0.1-security"
 """The version that npm puts in the place of a package that it took down."""
@@ -80,6 +81,7 @@ class Packument:
     tags_told: bool
     problems: tuple[str, ...]
     _digests: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _decoded: dict[str, Manifest] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, raw: bytes, *, name: str) -> "Packument":
@@ -118,12 +120,29 @@ class Packument:
         return known
 
     def manifest(self, version: str) -> Manifest:
-        """A version's manifest, decoded anew at each call.
+        """A version's manifest; the one that was asked for last is kept decoded.
 
         Raises:
             KeyError: the document has no such version.
         """
-        return Manifest.parse(self.versions[version], version=version)
+        known = self._decoded.get(version)
+        if known is None:
+            known = Manifest.parse(self.versions[version], version=version)
+            self._decoded.clear()
+            self._decoded[version] = known
+        return known
+
+    def facts(self, version: str) -> VersionFacts:
+        """A version's row.
+
+        Raises:
+            KeyError: the document has no such version.
+        """
+        raw, digest, at = self.versions[version], self.digest(version), self.times.get(version)
+        facts = plain_facts(raw, version=version, digest=digest, published_at=at)
+        if facts is None:
+            facts = self.manifest(version).facts(digest=digest, published_at=at)
+        return facts
 
 
 def instant(text: str | None) -> datetime | None:
