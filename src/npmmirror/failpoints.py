@@ -1,6 +1,6 @@
 """Places at which a test has the process killed, as a kill or lost power may do anywhere.
 
-Where `NPMMIRROR_FAILPOINT=<name>[:<pass>]` is set when the program starts, it sends itself SIGKILL
+Where `NPMMIRROR_TEST_FAILPOINT=<name>[:<pass>]` is set when the program starts, it sends itself SIGKILL
 as it passes that place for the n-th time (the first, where no number is given). Where it is not
 set, as ever in production, a place costs one call of an empty function: some 40 ns at steps that
 take a hundred microseconds and more.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-VARIABLE: Final = "NPMMIRROR_FAILPOINT"
+VARIABLE: Final = "NPMMIRROR_TEST_FAILPOINT"
 
 FAILPOINTS: Final = frozenset(
     {
