@@ -34,7 +34,7 @@ def test_the_readme_names_every_command() -> None:
     listed = set(re.findall(r"(?m)^  (\w+)  ", told.partition("Commands:\n")[2]))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert listed
-    assert listed <= set(re.findall(r"(?m)^\| `npmmirror (\w+)", readme))
+    assert listed == set(re.findall(r"(?m)^\| `npmmirror (\w+)", readme))
 
 
 def test_the_readmes_commands_are_the_makefiles() -> None:
@@ -44,3 +44,13 @@ def test_the_readmes_commands_are_the_makefiles() -> None:
     named = set(re.findall(r"(?m)^make (\w+)", readme))
     assert named == {"demo", "test"}
     assert named <= set(re.findall(r"(?m)^(\w+):", makefile))
+
+
+def test_the_map_of_the_source_is_whole() -> None:
+    """docs/architecture.md names every room and every module at the top, and no other."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    source = ROOT / "src" / "npmmirror"
+    modules = {path.name for path in source.glob("*.py")} - {"__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
+    rows = re.findall(r"(?m)^\| (`[^|]*`) \|", page.partition("## Where things are")[2])
+    assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == modules | rooms

@@ -116,7 +116,7 @@ async def _by_daemon(
         ends: dict[str, Report] = {}
         async with aclosing(daemon.sync(specs, options)) as reports:
             async for report in reports:
-                if report.get("end"):
+                if report.pop("end", False):
                     ends[report["package"]] = report
                 else:
                     tell(report)
