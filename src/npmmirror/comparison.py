@@ -12,8 +12,10 @@ _NOTHING = Known(state="")
 
 
 def first_sight(known: Known | None) -> bool:
-    """Whether no document of the package was captured before, stale ones aside."""
-    return known is None or (known.sha256 is None and known.rev is None and not known.versions)
+    """Whether no document of the package was captured before, stale and erased ones aside."""
+    if known is None or known.state == "erased":
+        return True
+    return known.sha256 is None and known.rev is None and not known.versions
 
 
 def changed_versions(new: Packument, known: Known | None) -> tuple[str, ...]:

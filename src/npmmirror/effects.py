@@ -142,7 +142,8 @@ class KnownVersion:
 class Known:
     """What the index knows of a package before a document is looked at.
 
-    `state` is as in `PackageFacts`, or `removed`. `rev`, `modified_at`, `etag` and `sha256` (hex)
+    `state` is as in `PackageFacts`, or `removed`, or `erased`: then nothing else is known but which
+    versions' files were dropped. `rev`, `modified_at`, `etag` and `sha256` (hex)
     are of the newest capture that is not stale; `place` is where it lies. `stale_sha256` is of the
     newest stale one.
     """

@@ -155,21 +155,30 @@ class Database:
 
     @classmethod
     async def open(
-        cls, path: Path, kind: FileKind, *, read_only: bool = False, cache_bytes: int = 64 << 20
+        cls,
+        path: Path,
+        kind: FileKind,
+        *,
+        read_only: bool = False,
+        cache_bytes: int = 64 << 20,
+        lazy: bool = False,
     ) -> Self:
-        """Open a file; one that is not there is made, unless `read_only`."""
+        """Open a file; one that is not there is made, unless `read_only`.
+
+        A `lazy` one is sound after a loss of power, but the newest commits may be gone.
+        """
         with _translated(path, kind):
             connection = await _connect(path, read_only=read_only)
             database = cls(connection, path, kind)
             try:
-                await database._prepare(read_only, cache_bytes)
+                await database._prepare(read_only, cache_bytes, "NORMAL" if lazy else "FULL")
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await connection.close()
                 raise
         return database
 
-    async def _prepare(self, read_only: bool, cache_bytes: int) -> None:
+    async def _prepare(self, read_only: bool, cache_bytes: int, synchronous: str) -> None:
         now = Transaction(self._connection)
         if not read_only:
             [(pages,)] = await now.rows("PRAGMA page_count")
@@ -183,7 +192,7 @@ class Database:
                     f"{self._kind.title} {self._path} lies on a file system without shared "
                     f"memory, which SQLite's WAL needs; put it on a local disk."
                 )
-            await now.run("PRAGMA synchronous = FULL")
+            await now.run(f"PRAGMA synchronous = {synchronous}")
             await now.run("PRAGMA journal_size_limit = 67108864")
             await now.run("PRAGMA secure_delete = OFF")
         await now.run(f"PRAGMA cache_size = -{cache_bytes // 1024}")
@@ -234,6 +243,28 @@ class Database:
                     await self._connection.rollback()
 
     @asynccontextmanager
+    async def beside(self, other: Path) -> AsyncIterator[Transaction]:
+        """A transaction that also reads another file, whose tables are those of the schema `old`.
+
+        All or nothing, as `transaction`. What is wrong with the other file comes as SQLite's own
+        error.
+        """
+        address = _address(other, "ro")
+        async with self._lock:
+            with anyio.CancelScope(shield=True):
+                await self._connection.execute("ATTACH ? AS old", (address,))
+                try:
+                    try:
+                        await self._connection.execute("BEGIN IMMEDIATE")
+                        yield Transaction(self._connection)
+                        await self._connection.commit()
+                    except BaseException:
+                        await self._connection.rollback()
+                        raise
+                finally:
+                    await self._connection.execute("DETACH old")
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
         """For several queries that see one committed state. To be left soon: it holds the WAL."""
         async with self._lock:
@@ -252,9 +283,13 @@ class Database:
                 await self._connection.close()
 
 
+def _address(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
 def _openable(path: Path, mode: str) -> str:
     """The address of a file that was just opened for a try."""
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    address = _address(path, mode)
     sqlite3.connect(address, uri=True).close()
     return address
 

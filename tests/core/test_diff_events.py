@@ -113,6 +113,15 @@ def test_a_package_that_was_only_ever_missed_is_seen_first() -> None:
 # Versions
 
 
+def test_an_erased_package_is_seen_first() -> None:
+    """Nothing is remembered of it but which files were dropped: what is old is history again."""
+    erased = Known(state="erased", versions={"1.0.0": KnownVersion(b"", False, "dropped")})
+    new = document("1.0.0", "1.1.0")
+    found = diff(new, erased, None, following_since=SINCE)
+    assert told(found) == [("package_observed", None)]
+    assert {facts.version for facts in found.versions} == {"1.0.0", "1.1.0"}
+
+
 def test_publishing() -> None:
     """A new version is an event with its date and publisher, and fresh."""
     found = changes(document("1.0.0"), document("1.0.0", "1.1.0", times={"1.1.0": NEW}))

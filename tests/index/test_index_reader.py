@@ -273,3 +273,13 @@ async def test_many_asked_for_together_are_each_told_their_own(
             tasks.start_soon(ask, name)
     expected = [(name, {f"{name[1:]}.0.0"} if 0 < int(name[1:]) < 40 else None) for name in names]
     assert sorted(told) == sorted(expected)
+
+
+async def test_nothing_is_known_of_documents_where_only_stale_ones_were(path: Path) -> None:
+    """What is not there is None, so that the next document is a first sight."""
+    async with await IndexWriter.open(path) as writer:
+        await writer.commit(Group(documents=(document("a", 7, None),)))
+        known = await writer.known("a")
+    assert known is not None
+    assert (known.state, known.rev, known.sha256) == ("", None, None)
+    assert known.stale_sha256 is not None

@@ -18,20 +18,21 @@ from tests.index.building import captured
 pytestmark = pytest.mark.anyio
 
 OURS = Path(str(files("npmmirror.index")))
+NOW = Schema().version
+NEXT = NOW + 1
 
 
 @pytest.fixture
 def next_schema(tmp_path: Path) -> Path:
     """A made-up newer program: two more columns in two steps."""
     directory = tmp_path / "newer"
-    (directory / "migrations").mkdir(parents=True)
+    shutil.copytree(OURS / "migrations", directory / "migrations")
     script = (OURS / "schema.sql").read_text("utf-8")
     script = script.replace("email      TEXT,", "email TEXT, homepage TEXT, icon TEXT,")
     (directory / "schema.sql").write_text(script, "utf-8")
-    for number, column in ((2, "homepage"), (3, "icon")):
+    for number, column in ((NEXT, "homepage"), (NEXT + 1, "icon")):
         step = f"-- A comment; with a semicolon.\nALTER TABLE people ADD COLUMN {column} TEXT"
         (directory / "migrations" / f"{number:04}_add_{column}.sql").write_text(step, "utf-8")
-    (directory / "migrations" / "README.md").write_text("not a step", "utf-8")
     return directory
 
 
@@ -62,7 +63,7 @@ def columns(path: Path) -> set[object]:
 async def test_new_file_says_what_made_it(path: Path) -> None:
     """Its version, its program, and that it is an index of ours."""
     await (await IndexWriter.open(path)).close()
-    assert ask(path, "PRAGMA user_version") == [(1,)]
+    assert ask(path, "PRAGMA user_version") == [(NOW,)]
     assert ask(path, "PRAGMA application_id") == [(0x6E706D69,)]
     assert ("created_by", f"npmmirror {__version__}") in ask(path, "SELECT * FROM meta")
 
@@ -88,12 +89,12 @@ async def test_old_file_is_brought_up_with_all_it_holds(path: Path, next_schema:
         await writer.commit(captured("left-pad", 1, "1.0.0"))
     async with await IndexWriter.open(path, Schema(next_schema)) as writer:
         assert await writer.known("left-pad") is not None
-    assert ask(path, "PRAGMA user_version") == [(3,)]
+    assert ask(path, "PRAGMA user_version") == [(NEXT + 1,)]
     assert columns(path) >= {"homepage", "icon"}
-    copy = path.with_name("index.db.version-1.copy")
-    assert ask(copy, "PRAGMA user_version") == [(1,)]
+    copy = path.with_name(f"index.db.version-{NOW}.copy")
+    assert ask(copy, "PRAGMA user_version") == [(NOW,)]
     assert ask(copy, "SELECT name FROM packages") == [("left-pad",)]
-    assert not path.with_name("index.db.version-1.copy.partial").exists()
+    assert not path.with_name(f"{copy.name}.partial").exists()
 
 
 async def test_migrated_file_has_the_tables_of_a_new_one(path: Path, next_schema: Path) -> None:
@@ -109,10 +110,14 @@ async def test_step_that_fails_leaves_the_file_as_it_was(path: Path, next_schema
     """All steps or none, and one plain sentence."""
     async with await IndexWriter.open(path) as writer:
         await writer.commit(captured("left-pad", 1, "1.0.0"))
-    (next_schema / "migrations" / "0003_add_icon.sql").write_text("ALTER TABLE nope RENAME TO x")
-    with pytest.raises(StorageError, match=r"from schema 1 to 3 \(no such table.*unchanged"):
+    (next_schema / "migrations" / f"{NEXT + 1:04}_add_icon.sql").write_text(
+        "ALTER TABLE nope RENAME TO x"
+    )
+    with pytest.raises(
+        StorageError, match=rf"from schema {NOW} to {NEXT + 1} \(no such table.*unchanged"
+    ):
         await IndexWriter.open(path, Schema(next_schema))
-    assert ask(path, "PRAGMA user_version") == [(1,)]
+    assert ask(path, "PRAGMA user_version") == [(NOW,)]
     assert "homepage" not in columns(path)
     async with await IndexWriter.open(path) as writer:
         assert await writer.known("left-pad") is not None
@@ -121,7 +126,7 @@ async def test_step_that_fails_leaves_the_file_as_it_was(path: Path, next_schema
 async def test_step_that_is_missing_is_refused(path: Path, next_schema: Path) -> None:
     """A way with a gap in it is no way."""
     await (await IndexWriter.open(path)).close()
-    (next_schema / "migrations" / "0002_add_homepage.sql").unlink()
+    (next_schema / "migrations" / f"{NEXT:04}_add_homepage.sql").unlink()
     with pytest.raises(StorageError, match="knows no way"):
         await IndexWriter.open(path, Schema(next_schema))
 
@@ -132,7 +137,9 @@ async def test_newer_file_is_refused(
 ) -> None:
     """An older program says what made the file, and what can be done."""
     await (await IndexWriter.open(path, Schema(next_schema))).close()
-    with pytest.raises(StorageError, match=r"newer npmmirror \(schema 3, this program knows 1\)"):
+    with pytest.raises(
+        StorageError, match=rf"newer npmmirror \(schema {NEXT + 1}, this program knows {NOW}\)"
+    ):
         await opener(path)
 
 

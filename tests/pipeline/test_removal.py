@@ -69,3 +69,8 @@ def test_a_package_that_was_never_held() -> None:
         "not_found", None, "announced by the feed"
     )
     assert RULE.judge(None, None, None, NOW) == Failed("not_found", None)
+
+
+def test_a_package_that_was_erased_is_as_if_never_held() -> None:
+    """What upstream has or has not is no news of a package that must not be known."""
+    assert RULE.judge(Known(state="erased"), DELETED, None, NOW) == Skipped("gone_before_capture")

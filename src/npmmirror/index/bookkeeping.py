@@ -5,7 +5,7 @@ from typing import Final
 
 from npmmirror.capture import Location
 from npmmirror.change import Seq
-from npmmirror.index.group import Group, KeptReceipt, Mark, StoredFollowing
+from npmmirror.index.group import Group, KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.receipt import Position, Receipt
 from npmmirror.sqlite import Row, Transaction, storable
 
@@ -40,8 +40,8 @@ async def close_group(now: Transaction, group: Group) -> None:
             "INSERT INTO followings VALUES (?, ?, ?, ?)",
             (start.ordinal, start.at, start.upstream, _seq(start.since)),
         )
-    if group.mark is not None:
-        mark = group.mark
+    marks = group.earlier_marks if group.mark is None else (*group.earlier_marks, group.mark)
+    for mark in marks:
         header = bytes.fromhex(mark.header_sha256)
         await now.run(
             "INSERT INTO marks VALUES (?, ?, ?, ?, ?, ?)",
@@ -110,9 +110,22 @@ async def progress(now: Transaction) -> tuple[Seq | None, Position | None]:
     return cursor, Position(buffer, value) if buffer is not None else None
 
 
+async def set_cursor(now: Transaction, cursor: Seq) -> None:
+    """Set the cursor alone; the checkpoint stays as it is."""
+    await now.run(_SET_CURSOR, (_seq(cursor),))
+
+
 async def last_mark(now: Transaction) -> Mark | None:
     """The newest mark that is indexed."""
     return _mark(await now.row(f"{_MARK} ORDER BY ordinal DESC LIMIT 1"))
+
+
+async def last_marked_cursor(now: Transaction) -> Seq | None:
+    """The newest cursor that a mark tells; marks of commands that followed nothing tell none."""
+    row = await now.row(
+        "SELECT cursor FROM marks WHERE cursor IS NOT NULL ORDER BY ordinal DESC LIMIT 1"
+    )
+    return row[0] if row is not None else None
 
 
 async def mark_at(now: Transaction, at: str) -> Mark | None:
@@ -144,6 +157,26 @@ async def last_following(now: Transaction) -> StoredFollowing | None:
         "SELECT ordinal, at, upstream, since FROM followings ORDER BY ordinal DESC LIMIT 1"
     )
     return StoredFollowing(*row) if row is not None else None
+
+
+async def resumption(now: Transaction, command: str) -> Resumption | None:
+    """How far a long command came; None where it is not in the middle of anything."""
+    row = await now.row(
+        "SELECT command, started_at, place FROM resumptions WHERE command = ?", (command,)
+    )
+    return Resumption(*row) if row is not None else None
+
+
+async def newest_ordinal(now: Transaction) -> int:
+    """The newest record that left a row, wherever that is; reads all versions."""
+    [(ordinal,)] = await now.rows(
+        "SELECT max(coalesce((SELECT max(ordinal) FROM marks), 0), "
+        "coalesce((SELECT max(ordinal) FROM revisions), 0), "
+        "coalesce((SELECT max(ordinal) FROM packages), 0), "
+        "coalesce((SELECT max(ordinal) FROM versions), 0), "
+        "coalesce((SELECT max(ordinal) FROM followings), 0))"
+    )
+    return int(ordinal)
 
 
 async def retry(

@@ -17,7 +17,7 @@ TarballState = Literal["held", "unverifiable"]
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A packument that the log holds. `effects` is None where it is stale.
+    """A packument that the log holds. `effects` is None where it is stale, or `erased`.
 
     `rev` is the document's own, `announced_rev` the feed's. Of `payload` the stored bytes are not
     looked at. `at` is when it was observed.
@@ -33,6 +33,20 @@ class StoredDocument:
     announced_rev: str | None = None
     seq: Seq | None = None
     etag: str | None = None
+    erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredErasure:
+    """The operator's decision to erase a package, as the log holds it.
+
+    Whatever was made of its documents goes; what remains is its name, where its revisions lie, and
+    which of its files were held once.
+    """
+
+    name: str
+    ordinal: int
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +144,25 @@ class Group:
     """What is committed together, or not at all.
 
     A package has at most one document with effects, or one `gone`, in a group: each is compared
-    with what was committed before it. `work_done` are (package, item) taken off the work list,
-    before `wake` and `work_put` take effect. `finished_receipt` is the number of the newest page
-    receipt whose end the checkpoint has passed.
+    with what was committed before it. `erasures` take effect behind all that the group brings of
+    their packages. `work_done` are (package, item) taken off the work list, before `wake` and
+    `work_put` take effect. `earlier_marks` are of groups of the log that are committed together
+    with the last one, whose is `mark`. `finished_receipt` is the number of the newest page receipt
+    whose end the checkpoint has passed.
     """
 
     documents: tuple[StoredDocument, ...] = ()
     gone: tuple[StoredGone, ...] = ()
     tarballs: tuple[StoredTarball, ...] = ()
     drops: tuple[StoredDrop, ...] = ()
+    erasures: tuple[StoredErasure, ...] = ()
     following: tuple[StoredFollowing, ...] = ()
     finished: tuple[Finished, ...] = ()
     skips: tuple[Skip, ...] = ()
     work_done: tuple[tuple[str, str], ...] = ()
     wake: tuple[Wake, ...] = ()
     work_put: tuple[WorkItem, ...] = ()
+    earlier_marks: tuple[Mark, ...] = ()
     mark: Mark | None = None
     checkpoint: Position | None = None
     finished_receipt: int | None = None

@@ -13,9 +13,9 @@ from npmmirror.sqlite import Transaction, listed, storable
 # everything in it as JSON.
 _QUERY: Final = """
 SELECT json_group_array(json_array(
-    p.name, p.state, r.rev, p.modified_at, r.etag, lower(hex(r.sha256)),
+    p.name, p.state, r.rev, p.modified_at, r.etag, nullif(lower(hex(r.sha256)), ''),
     r.segment, r."offset", r.number, base.number, base.segment, base."offset",
-    lower(hex(stale.sha256)),
+    nullif(lower(hex(stale.sha256)), ''),
     json((SELECT json_group_array(json_array(version, hex(digest), present, state))
           FROM versions WHERE package_id = p.id)),
     json((SELECT json_group_object(tag, version) FROM dist_tags WHERE package_id = p.id)),

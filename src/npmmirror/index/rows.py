@@ -67,6 +67,7 @@ def names(group: Group) -> list[str]:
         *group.gone,
         *group.tarballs,
         *group.drops,
+        *group.erasures,
         *group.finished,
         *group.skips,
         *group.wake,
@@ -104,7 +105,7 @@ class Batches:
     def stale(self) -> Iterator[Row]:
         """For `statements.STALE`."""
         for doc in self.group.documents:
-            if doc.effects is None:
+            if doc.effects is None and not doc.erased:
                 yield self._id(doc.name), doc.ordinal
 
     def gone(self) -> Iterator[Row]:
@@ -149,8 +150,9 @@ class Batches:
             payload = doc.payload
             yield (
                 *(doc.ordinal, self._id(doc.name), doc.rev, doc.announced_rev, doc.seq, doc.at),
-                *(doc.etag, doc.effects is None, bytes.fromhex(payload.sha256), payload.length),
-                *(doc.place.segment, doc.place.offset, payload.number),
+                *(doc.etag, doc.effects is None and not doc.erased),
+                *(bytes.fromhex(payload.sha256), payload.length),
+                *(doc.place.segment, doc.place.offset, payload.number, doc.erased),
             )
 
     def events(self) -> Iterator[Row]:

@@ -24,8 +24,10 @@ CREATE TABLE packages (
     id                 INTEGER PRIMARY KEY,  -- of this file alone; another file has other numbers
     name               TEXT NOT NULL UNIQUE,
     state              TEXT NOT NULL DEFAULT ''
-                       CHECK (state IN ('', 'live', 'unpublished', 'security_hold', 'removed')),
-    ordinal            INTEGER,  -- the record that last changed the package: a document, or `gone`
+                       CHECK (state IN ('', 'live', 'unpublished', 'security_hold', 'removed',
+                                        'erased')),
+    ordinal            INTEGER,  -- the record that last changed the package: a document, `gone`, or
+                                 -- the decision to erase it
     revision           INTEGER,  -- ordinal of the newest revision that is not stale
     stale_revision     INTEGER,  -- ordinal of the newest stale one
     seq                ANY,      -- of the change that brought that record; NULL if asked for by hand
@@ -117,7 +119,8 @@ CREATE TABLE revisions (
     length        INTEGER NOT NULL,  -- of the raw document, bytes
     segment       INTEGER NOT NULL,  -- captures/<segment>.log
     "offset"      INTEGER NOT NULL,  -- of the record in it, bytes
-    number        INTEGER NOT NULL   -- place in the package's chain of deltas; 0: a whole frame
+    number        INTEGER NOT NULL,  -- place in the package's chain of deltas; 0: a whole frame
+    erased        INTEGER NOT NULL DEFAULT 0  -- 1: its document was blanked by `npmmirror erase`
 ) STRICT;
 
 CREATE INDEX revisions_by_package ON revisions (package_id, ordinal);
@@ -266,7 +269,7 @@ SELECT
     p.modified_at                                               AS modified_at,
     (SELECT json_group_object(t.tag, t.version) FROM dist_tags AS t WHERE t.package_id = p.id)
                                                                 AS dist_tags,
-    p.state IN ('removed', 'unpublished')                       AS deleted,
+    p.state IN ('removed', 'unpublished', 'erased')             AS deleted,
     (SELECT v.path FROM versions AS v WHERE v.package_id = p.id AND v.version = p.latest)
                                                                 AS path,
     p.ordinal                                                   AS ordinal,

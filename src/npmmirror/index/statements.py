@@ -120,7 +120,7 @@ REVISION: Final = _insert(
     "revisions",
     (
         *("ordinal", "package_id", "rev", "announced_rev", "seq", "observed_at", "etag"),
-        *("stale", "sha256", "length", "segment", '"offset"', "number"),
+        *("stale", "sha256", "length", "segment", '"offset"', "number", "erased"),
     ),
 )
 

@@ -1,5 +1,6 @@
 """The one writer of index.db: each call is one transaction, whole or not at all."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import orjson
 from npmmirror.change import Seq
 from npmmirror.effects import Known
 from npmmirror.failpoints import reach
-from npmmirror.index import bookkeeping, known, statements
+from npmmirror.index import bookkeeping, carrying, erasing, known, statements
 from npmmirror.index.group import (
     Check,
     Group,
@@ -52,13 +53,15 @@ class IndexWriter:
         self._database = database
 
     @classmethod
-    async def open(cls, path: Path, schema: Schema | None = None) -> Self:
+    async def open(cls, path: Path, schema: Schema | None = None, *, lazy: bool = False) -> Self:
         """Open index.db; made where it is not there, brought up to date where it is old.
+
+        One that is being rebuilt may be `lazy`: a loss of power costs its newest commits.
 
         Raises:
             StorageError: it is damaged, another program's, or newer than this one.
         """
-        database = await Database.open(path, KIND)
+        database = await Database.open(path, KIND, lazy=lazy)
         try:
             await (schema or Schema()).prepare(database, path)
         except BaseException:
@@ -99,6 +102,7 @@ class IndexWriter:
             reach("index.begun")
             await commit.captures()
             await commit.files()
+            await commit.erasures()
             await commit.work()
             await commit.totals()
             await bookkeeping.close_group(now, group)
@@ -173,6 +177,50 @@ class IndexWriter:
                 if check.name in packages
             ]
             await now.run_batch(statements.CHECK, map(cleaned, rows))
+
+    async def drop_unwanted(self) -> None:
+        """Take off the work list the tarballs that upstream has no longer."""
+        async with self._database.transaction() as now:
+            await carrying.drop_unwanted(now)
+
+    async def carry(self, old: Path) -> bool | None:
+        """Take over from the index before what the archive does not tell.
+
+        Returns:
+            Whether the log holds all that it was made of; None where it cannot be read, and nothing
+            was taken over.
+        """
+        try:
+            async with self._database.beside(old) as now:
+                return await carrying.carry(now)
+        except sqlite3.Error:
+            return None
+
+    async def take_bearings(self, at: str) -> None:
+        """Have a place to follow the feed from, and ask for a reconciliation."""
+        async with self._database.transaction() as now:
+            await carrying.take_bearings(now, at)
+
+    async def overwrite_deleted(self) -> None:
+        """From now on, have what is deleted overwritten in the file."""
+        async with self._database.moment() as now:
+            await now.run("PRAGMA secure_delete = ON")
+
+    async def resumption(self, command: str) -> Resumption | None:
+        """How far a long command came; None where it is not in the middle of anything."""
+        async with self._database.moment() as now:
+            return await bookkeeping.resumption(now, command)
+
+    async def made_by(self) -> str | None:
+        """The program and version that made the file."""
+        async with self._database.moment() as now:
+            row = await now.row("SELECT value FROM meta WHERE key = 'created_by'")
+        return row[0] if row is not None else None
+
+    async def newest_ordinal(self) -> int:
+        """The newest record that left a row; a mark's where a group was committed whole."""
+        async with self._database.moment() as now:
+            return await bookkeeping.newest_ordinal(now)
 
     async def note_resumption(self, note: Resumption) -> None:
         """Note how far a long command came."""
@@ -300,6 +348,12 @@ class _Commit:
         values = [value for key in map(cleaned, keys) for value in key]
         [found] = await self._now.rows(listed(_STANDING, len(keys), "(?, ?)"), values)
         return found
+
+    async def erasures(self) -> None:
+        """Take out what is to be erased, the group's own part of it included."""
+        for erasure in self._batches.group.erasures:
+            number = self._packages[erasure.name].id
+            self._totals.update(await erasing.erase(self._now, number, erasure))
 
     async def work(self) -> None:
         """What is finished, not wanted, and left to do."""

@@ -25,7 +25,7 @@ class RemovalRule:
         self, known: Known | None, change: Change | None, row: WorkItem | None, now: datetime
     ) -> Outcome:
         """What to make of one more such answer. `row` is the work list's, from the ones before."""
-        if known is None or not known.state:
+        if known is None or known.state in {"", "erased"}:
             return self._never_held(change)
         if known.state == "removed":
             return Mirrored(changed=False)
