@@ -20,7 +20,8 @@ def blame(host: Pause, package: str, fault: UpstreamError, row: WorkItem | None)
     tarball on another host that is down) must not stop the mirror again and again.
     """
     if isinstance(fault, HostFault):
-        same = row is not None and row.reason == fault.reason
+        # Our own throttle's word is nobody's, whoever hears it.
+        same = row is not None and row.reason == fault.reason != "throttled"
         return host.refused(fault.reason, fault.detail, fault.retry_after, again=same)
     if fault.reason in _NO_EVIDENCE:
         return False
