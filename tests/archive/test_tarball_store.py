@@ -275,3 +275,17 @@ async def test_all_stored_files_are_walked_through_in_order(store: TarballStore)
     incoming.mkdir()
     (incoming / "npmmirror-9.tgz").write_bytes(b"half a copy")
     assert list(store.walk()) == sorted(names)
+
+
+async def test_files_are_removed_with_the_directories_they_leave_empty(
+    store: TarballStore, tmp_path: Path
+) -> None:
+    """Others stay, one that is not there is no fault, and packages_dir stays in any case."""
+    for path in ("aa/a/a-1.tgz", "aa/a/a-2.tgz", "aa/b/b-1.tgz"):
+        (tmp_path / "pk" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pk" / path).write_bytes(b"x")
+    assert store.remove(["aa/a/a-1.tgz", "aa/a/a-2.tgz", "aa/a/a-3.tgz"]) == 2
+    assert [*store.walk()] == ["aa/b/b-1.tgz"]
+    assert not (tmp_path / "pk/aa/a").exists()
+    assert store.remove(["aa/b/b-1.tgz"]) == 1
+    assert [*(tmp_path / "pk").iterdir()] == []

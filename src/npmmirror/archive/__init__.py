@@ -1,5 +1,6 @@
 """The archive: the capture log and the tarball files. It is the truth; all else is made of it."""
 
+from npmmirror.archive.blanking import blank
 from npmmirror.archive.damage import Damage
 from npmmirror.archive.deltas import MAX_FRAMES, PayloadEncoder, base_of, needed_numbers
 from npmmirror.archive.errors import (
@@ -29,6 +30,7 @@ __all__ = [
     "TarballTooLargeError",
     "Tip",
     "base_of",
+    "blank",
     "disk_faults",
     "needed_numbers",
 ]

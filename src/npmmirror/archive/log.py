@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from npmmirror.archive import blanking
 from npmmirror.archive.disk import Octets, sync_directory, write_at
 from npmmirror.archive.errors import disk_faults
 from npmmirror.archive.framing import SEGMENT_HEADER_BYTES, SegmentHeader, pack_record
@@ -62,7 +63,7 @@ class CaptureLog:
         Complete records at the end are kept, whether or not the index knows them; an invalid tail
         is moved to `damaged/` (`set_aside`); damage among sound records is left (`damages`).
         `committed`, the place of the last mark that the index knows, saves reading what is before
-        it.
+        it. Documents that a killed `erase` was blanking are blanked first.
 
         Raises:
             DiskFaultError: the directory cannot be read or written.
@@ -70,6 +71,7 @@ class CaptureLog:
         with disk_faults(directory):
             directory.mkdir(parents=True, exist_ok=True)
             sync_directory(directory.parent)
+        blanking.finish(directory)
         return cls(directory, recover(directory, committed), segment_bytes=segment_bytes)
 
     @property

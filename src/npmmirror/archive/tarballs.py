@@ -1,16 +1,17 @@
 """Tarball files: received into staging, published under their names, read again."""
 
 import asyncio
+import errno
 import os
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from npmmirror.archive.disk import write_at
+from npmmirror.archive.disk import sync_directory, write_at
 from npmmirror.archive.errors import TarballTooLargeError, disk_faults
 from npmmirror.archive.publishing import INCOMING, publish
 from npmmirror.archive.quarantine import set_aside
@@ -153,6 +154,35 @@ class TarballStore:
             DiskFaultError: the file is still where it was.
         """
         return set_aside(self._final(path), into / path)
+
+    def remove(self, paths: Iterable[str]) -> int:
+        """Delete stored files, and the directories that are empty then; how many files there were.
+
+        Durable on return. Only for what the operator commanded to be erased.
+
+        Raises:
+            DiskFaultError: some may be gone; the same call may be repeated.
+        """
+        with disk_faults(self._packages):
+            files = [file for path in paths if (file := self._final(path)).is_file()]
+            for file in files:
+                file.unlink()
+            for directory in {file.parent for file in files}:
+                sync_directory(directory)
+                self._prune(directory)
+        return len(files)
+
+    def _prune(self, directory: Path) -> None:
+        """Remove a directory and those above it, as long as they are empty."""
+        while directory != self._packages:
+            try:
+                directory.rmdir()
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                return
+            directory = directory.parent
+            sync_directory(directory)
 
     def _final(self, path: str) -> Path:
         """Where a relative path leads, which is never out of the directory."""
