@@ -59,7 +59,7 @@ def show(
         int, typer.Option("--events", metavar="N", min=0, help="So many events, the newest.")
     ] = EVENTS,
 ) -> None:
-    """Show what is stored of a package, what is missing and why, and its events.
+    """Show what is stored of a package, what is missing, and why.
 
     Example: npmmirror show chalk@latest
     """

@@ -74,6 +74,12 @@ class ControlClient:
             async for line in response.content:
                 yield orjson.loads(line)
 
+    async def verify(self, asked: Report) -> AsyncGenerator[Report, None]:
+        """Have the archive verified; reports as they come."""
+        async with self._asked("POST", "/verify", asked) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
     @asynccontextmanager
     async def _asked(
         self, method: str, route: str, body: Report | None

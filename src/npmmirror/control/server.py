@@ -33,6 +33,13 @@ class Operations(Protocol):
         """Make work list rows due, dead letters included; all of them where none is named."""
         ...
 
+    def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Hold the archive against index and upstream's claims; reports as they come.
+
+        The work is the daemon's, as that of `sync`.
+        """
+        ...
+
 
 class ControlServer:
     """Serves `Operations` on a Unix socket that only the service's user and group may open."""
@@ -49,6 +56,7 @@ class ControlServer:
                 web.get("/status", self._status),
                 web.post("/sync", self._sync),
                 web.post("/retry", self._retry),
+                web.post("/verify", self._verify),
             ]
         )
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -78,12 +86,24 @@ class ControlServer:
 
     async def _sync(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())
+        reports = self._operations.sync(list(asked["specs"]), dict(asked["options"]))
+        return await _stream(request, reports)
+
+    async def _verify(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        return await _stream(request, self._operations.verify(asked))
+
+
+async def _stream(
+    request: web.Request, reports: MemoryObjectReceiveStream[Report]
+) -> web.StreamResponse:
+    """A line of JSON for each report, as it comes."""
+    async with reports:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        async with self._operations.sync(list(asked["specs"]), dict(asked["options"])) as reports:
-            async for report in reports:
-                await response.write(orjson.dumps(report) + b"\n")
-        return response
+        async for report in reports:
+            await response.write(orjson.dumps(report) + b"\n")
+    return response
 
 
 def _json(body: Report) -> web.Response:

@@ -10,6 +10,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from npmmirror.clock import timestamp
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.status import Live
+from npmmirror.daemon.verification.run import Asked
+from npmmirror.daemon.verification.shared import SharedVerification
 from npmmirror.pipeline.sync import SyncReport, wishes
 from npmmirror.policy import Want
 
@@ -28,6 +30,7 @@ class DaemonOperations:
         self._mirror = mirror
         self._live = live
         self._tasks = tasks
+        self._verification = SharedVerification(mirror, tasks)
 
     async def status(self) -> Report:
         """The state of the daemon and of the index."""
@@ -62,6 +65,10 @@ class DaemonOperations:
                     await send.send(end)
             except anyio.BrokenResourceError:
                 return
+
+    def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Verify the archive; reports as they come."""
+        return self._verification.watch(Asked.from_json(asked))
 
     async def retry(self, packages: list[str]) -> int:
         """Make rows of the work list due now, dead letters included."""

@@ -9,6 +9,8 @@ from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.signals import watch_signals
+from npmmirror.daemon.verification.run import Asked, verify as verify_mirror
+from npmmirror.daemon.verification.tally import Report, Tell
 from npmmirror.pipeline.sync import SyncReport
 from npmmirror.policy import Want
 
@@ -73,6 +75,23 @@ async def retry(
 
     await _open_and(config, source, work, clock)
     return counts[0], counts[1]
+
+
+async def verify(
+    config: Config, source: Source, asked: Asked, *, tell: Tell, clock: Clock | None = None
+) -> Report | None:
+    """Verify, and repair where that is asked for; the report, None where Ctrl-C ended it.
+
+    Raises:
+        NpmmirrorError: the data directory cannot be used, or is in use.
+    """
+    reports: list[Report] = []
+
+    async def work(mirror: Mirror) -> None:
+        reports.append(await verify_mirror(mirror, asked, tell, serves=True))
+
+    await _open_and(config, source, work, clock or SystemClock())
+    return reports[0] if reports else None
 
 
 async def _busy(mirror: Mirror, packages: frozenset[str] | None) -> bool:

@@ -68,6 +68,11 @@ _REVISIONS: Final = (
     'SELECT r.ordinal, p.name, lower(hex(r.sha256)), r.segment, r."offset" '
     "FROM revisions AS r JOIN packages AS p ON p.id = r.package_id WHERE r.ordinal IN ({list})"
 )
+_ALL_REVISIONS: Final = (
+    'SELECT r.ordinal, p.name, lower(hex(r.sha256)), r.segment, r."offset", r.length '
+    "FROM revisions AS r JOIN packages AS p ON p.id = r.package_id "
+    "WHERE r.ordinal > ? ORDER BY r.ordinal LIMIT ?"
+)
 _PATHS: Final = "SELECT path FROM versions WHERE path IN ({list})"
 
 
@@ -107,6 +112,17 @@ async def revisions_at(
         ordinal: (name, sha256, Location(segment, offset))
         for ordinal, name, sha256, segment, offset in rows
     }
+
+
+async def revisions_after(
+    now: Transaction, ordinal: int, limit: int
+) -> list[tuple[int, str, str, Location, int]]:
+    """Ordinal, package, SHA-256 (hex), place and length of the revisions behind an ordinal."""
+    rows = await now.rows(_ALL_REVISIONS, (ordinal, limit))
+    return [
+        (found, name, sha256, Location(segment, offset), length)
+        for found, name, sha256, segment, offset, length in rows
+    ]
 
 
 async def known_paths(now: Transaction, paths: Sequence[str]) -> set[str]:

@@ -226,6 +226,13 @@ class IndexReader:
         async with self._query() as now:
             return await auditing.revisions_at(now, ordinals)
 
+    async def revisions_after(
+        self, ordinal: int, limit: int
+    ) -> list[tuple[int, str, str, Location, int]]:
+        """Ordinal, package, SHA-256 (hex), place and length of the revisions behind an ordinal."""
+        async with self._query() as now:
+            return await auditing.revisions_after(now, ordinal, limit)
+
     async def known_paths(self, paths: Sequence[str]) -> set[str]:
         """Those of these paths that some version's file has; reads the whole table."""
         async with self._query() as now:
@@ -243,10 +250,7 @@ class IndexReader:
     async def resumption(self, command: str) -> Resumption | None:
         """How far a long command came; None where it is not in the middle of anything."""
         async with self._query() as now:
-            row = await now.row(
-                "SELECT command, started_at, place FROM resumptions WHERE command = ?", (command,)
-            )
-        return Resumption(*row) if row is not None else None
+            return await bookkeeping.resumption(now, command)
 
     async def cursor(self) -> Seq | None:
         """The feed's cursor; None before the first."""

@@ -1,0 +1,149 @@
+"""`npmmirror verify`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from npmmirror.cli.output import complain, paint, plural, say, say_json, shown_bytes, visible
+from npmmirror.errors import NpmmirrorError, UsageError
+
+if TYPE_CHECKING:
+    from npmmirror.config import Config
+    from npmmirror.daemon.verification.run import Asked
+
+Report = dict[str, Any]
+
+LISTED = 50
+"""Findings that are told one by one; --json has more."""
+
+
+def verify(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Packages; everything where none is named."),
+    ] = None,
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Fetch again what is missing or altered.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Repair even where much of the archive is damaged.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Begin anew, not where an interrupted one left off."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
+) -> None:
+    """Hash everything again; compare files, capture log and index.
+
+    Example: npmmirror verify --repair left-pad
+    """
+    import uvloop  # noqa: PLC0415 - keeps --help fast
+
+    from npmmirror.cli import logs  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
+    from npmmirror.daemon.verification.run import Asked  # noqa: PLC0415 - as above
+
+    if force and not repair:
+        raise UsageError("--force says how to repair: it needs --repair")
+    config = load(context.obj.config_file).config
+    logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
+    asked = Asked(tuple(dict.fromkeys(names)) if names else None, repair, restart, force)
+    meter = Meter()
+    try:
+        report = uvloop.run(_work(config, asked, (lambda _: None) if as_json else meter.show))
+    finally:
+        meter.clear()
+    if as_json:
+        say_json(report)
+    else:
+        for line in _sum(report):
+            say(line)
+        for line in _findings(report):
+            complain(line)
+    if not report["well"]:
+        raise typer.Exit(1)
+
+
+async def _work(config: "Config", asked: "Asked", tell: Callable[[Report], None]) -> Report:
+    """Have it done, by the daemon where one runs; the report."""
+    from npmmirror.cli.registry import registry_of_run, registry_without_feed  # noqa: PLC0415 - as above
+    from npmmirror.daemon import standalone  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
+    from npmmirror.daemon.showing import shown  # noqa: PLC0415 - as above
+
+    async with shown(config) as showing:
+        for name in asked.packages or ():
+            await showing.known(name)
+    report = await _by_daemon(config, asked, tell)
+    if report is None:
+        find = registry_without_feed if asked.repair else registry_of_run
+        source = Source(find(config.upstream).url)
+        report = await standalone.verify(config, source, asked, tell=tell)
+    if report is None:
+        raise NpmmirrorError("interrupted; the next `npmmirror verify` goes on from there")
+    return report
+
+
+async def _by_daemon(
+    config: "Config", asked: "Asked", tell: Callable[[Report], None]
+) -> Report | None:
+    """What the daemon reports at the end; None where there is none."""
+    from npmmirror.control.client import daemon_of  # noqa: PLC0415 - keeps --help fast
+
+    async with daemon_of(config.storage.data_dir) as daemon:
+        if daemon is None:
+            return None
+        async with aclosing(daemon.verify(asked.to_json())) as reports:
+            async for report in reports:
+                if "error" in report:
+                    raise NpmmirrorError(report["error"])
+                if report.pop("end", False):
+                    return report
+                tell(report)
+    raise NpmmirrorError("the daemon went away; the next `npmmirror verify` goes on from there")
+
+
+def _sum(report: Report) -> Iterator[str]:
+    """What was looked at."""
+    if report["packages"] is None:
+        yield f"capture log  {plural(report['records'], 'record')}"
+    erased = f", {report['documents_erased']:,} erased" if report["documents_erased"] else ""
+    size = shown_bytes(report["document_bytes"])
+    yield f"documents    {report['documents']:,} decoded and hashed ({size}){erased}"
+    yield f"tarballs     {report['tarballs']:,} hashed ({shown_bytes(report['tarball_bytes'])})"
+    yield f"files        {report['files']:,} found"
+    if report["well"] and not report["problems"]:
+        yield paint("everything is as it should be", "green")
+    else:
+        left = report["problems"] - report["repaired"]
+        yield f"problems     {report['problems']:,}, {report['repaired']:,} repaired, {left:,} left"
+
+
+def _findings(report: Report) -> Iterator[str]:
+    """What is wrong, and what became of it."""
+    findings = sorted(report["findings"], key=lambda finding: finding["repaired"])
+    for finding in findings[:LISTED]:
+        yield _finding(finding)
+    left_out = report["problems"] - len(findings[:LISTED])
+    if left_out:
+        yield f"and {left_out:,} more: --json tells them"
+    if report["refused"]:
+        yield paint(f"not repaired: {visible(report['refused'])}", "red")
+
+
+def _finding(finding: Report) -> str:
+    name = finding["package"] or finding["path"] or "the capture log"
+    if finding["version"] is not None:
+        name += f"@{finding['version']}"
+    text = f"{visible(name)}: {finding['what'].replace('_', ' ')}"
+    if finding["detail"]:
+        text += f" ({visible(finding['detail'])})"
+    if finding["path"] and finding["package"]:
+        text += f", {visible(finding['path'])}"
+    return f"{text}; {visible(finding['repair'])}" if finding["repair"] else text
