@@ -41,6 +41,8 @@ class RunningMirror:
 
     config: Config
     upstream: ScriptedUpstream
+    registry: str = ""
+    """The registry's URL, where it is not the upstream's."""
 
     @property
     def socket(self) -> Path:
@@ -50,7 +52,7 @@ class RunningMirror:
     @property
     def source(self) -> Source:
         """Where the mirror gets things."""
-        return Source(self.upstream.url, self.upstream.feed)
+        return Source(self.registry or self.upstream.url, self.upstream.feed)
 
     def control(self) -> ControlClient:
         """A client of the running daemon."""

@@ -28,7 +28,7 @@ async def test_a_fault_makes_everybody_wait_and_one_try(clock: ManualClock) -> N
         if len(went) == 1:
             await anyio.lowlevel.checkpoint()
             assert went == [number]
-            pause.success()
+            pause.success("document")
 
     async with anyio.create_task_group() as tasks:
         for number in range(5):
@@ -72,7 +72,7 @@ async def test_retry_after_is_the_least(clock: ManualClock) -> None:
 async def test_a_fault_met_everywhere_is_the_hosts(clock: ManualClock) -> None:
     """The first packages may be to blame themselves; a row of different ones is not."""
     pause = Pause(clock)
-    blamed = [pause.suspect(f"p{n}", "http_500", "") for n in range(EVERYWHERE)]
+    blamed = [pause.suspect("document", f"p{n}", "http_500", "") for n in range(EVERYWHERE)]
     assert blamed == [False] * (EVERYWHERE - 1) + [True]
     assert pause.paused
 
@@ -80,7 +80,7 @@ async def test_a_fault_met_everywhere_is_the_hosts(clock: ManualClock) -> None:
 async def test_one_bad_package_never_stops_all(clock: ManualClock) -> None:
     """The same package, again and again, is the package's fault."""
     pause = Pause(clock)
-    assert not any(pause.suspect("bad", "http_500", "") for _ in range(100))
+    assert not any(pause.suspect("document", "bad", "http_500", "") for _ in range(100))
     assert not pause.paused
 
 
@@ -89,22 +89,24 @@ async def test_failures_far_apart_are_no_outage(clock: ManualClock) -> None:
     pause = Pause(clock)
     for number in range(100):
         clock.move(61)
-        assert not pause.suspect(f"p{number}", "http_500", "")
+        assert not pause.suspect("document", f"p{number}", "http_500", "")
 
 
 async def test_packages_that_failed_before_are_no_witnesses(clock: ManualClock) -> None:
     """A work list of packages that are broken for good says nothing about the host."""
     pause = Pause(clock)
-    assert not any(pause.suspect(f"p{n}", "http_500", "", again=True) for n in range(100))
+    assert not any(
+        pause.suspect("document", f"p{n}", "http_500", "", again=True) for n in range(100)
+    )
 
 
 async def test_a_success_in_between_clears_the_host(clock: ManualClock) -> None:
     """Only failures in a row count."""
     pause = Pause(clock)
     for number in range(100):
-        assert not pause.suspect(f"p{number}", "http_500", "")
+        assert not pause.suspect("document", f"p{number}", "http_500", "")
         if number % (EVERYWHERE - 2) == 0:
-            pause.success()
+            pause.success("document")
     assert not pause.paused
 
 
@@ -123,7 +125,7 @@ async def test_who_waits_longest_tries_first(clock: ManualClock) -> None:
     async def good() -> None:
         await pause.ready()
         tried.append("good")
-        pause.success()
+        pause.success("document")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bad)
@@ -146,3 +148,27 @@ async def test_in_an_outage_a_refusal_is_the_hosts(clock: ManualClock) -> None:
     pause.fault("http_503", "")
     await pause.ready()
     assert pause.refused("http_503", "", again=True)
+
+
+async def test_documents_prove_nothing_for_tarballs(clock: ManualClock) -> None:
+    """They come from different machines: a broken store of tarballs is an outage, too."""
+    pause = Pause(clock)
+    for number in range(EVERYWHERE):
+        pause.success("document")
+        pause.suspect("tarball", f"p{number}", "http_500", "")
+    pause.success("document")
+    assert pause.paused
+    pause.success("tarball")
+    assert not pause.paused
+
+
+async def test_what_one_holds_another_does_not_release(clock: ManualClock) -> None:
+    """Room on the disk, and a group that cannot be recorded, are two things."""
+    pause = Pause(clock)
+    pause.hold("room", "disk_low")
+    pause.hold("recording", "disk: full")
+    pause.release("room")
+    pause.success()
+    assert pause.reason == "disk: full"
+    pause.release("recording")
+    assert not pause.paused

@@ -41,6 +41,7 @@ class Follower:
         self._page_rows = page_rows
         self._poll_seconds = poll_seconds
         self._failures = 0
+        self._told: str | None = None
         self._poked = anyio.Event()
         self.cursor: Seq | None = None
         self.head: Seq | None = None
@@ -114,15 +115,19 @@ class Follower:
         longest = min(FIRST_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_SECONDS)
         retry_after = getattr(error, "retry_after", None) or 0.0
         seconds = max(self._clock.jitter(longest / 2, longest), retry_after)
+        # Days of outage are one line, and one more for each new kind of trouble.
+        reason = getattr(error, "reason", type(error).__name__)
+        tell = log.debug if reason == self._told else log.warning
+        tell("follow_failed", error=str(error), attempt=self._failures, seconds=round(seconds, 1))
+        self._told = reason
         self.error = str(error)
-        log.warning("follow_failed", error=str(error), attempt=self._failures, seconds=seconds)
         await self._clock.sleep(seconds)
 
     def _recovered(self) -> None:
         if self._failures:
             log.info("follow_recovered", attempts=self._failures)
         self._failures = 0
-        self.error = None
+        self.error = self._told = None
 
     @property
     def lag(self) -> int | None:

@@ -10,7 +10,7 @@ from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
 from npmmirror.outcome import Failed, Gone, Mirrored, Outcome
 from npmmirror.packument import NotAPackumentError, Packument
-from npmmirror.pipeline.blame import blame, failed_before
+from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Job
 from npmmirror.pipeline.packuments import (
@@ -22,7 +22,7 @@ from npmmirror.pipeline.packuments import (
 )
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import RemovalRule, removed_event
-from npmmirror.upstream import Missing, NotModified, UpstreamError
+from npmmirror.upstream import Missing, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
 STALE = "stale"
@@ -83,18 +83,18 @@ class Looker:
             answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust)
         except UpstreamError as fault:
             row = job.work.get(PACKUMENT)
-            blamed = blame(self._host, job.package, fault, row)
+            blamed = blame(self._host, DOCUMENT, job.package, fault, row)
             return Look(Failed(fault.reason, None, fault.detail, counts=not blamed), known)
         except DiskFaultError as fault:
             self._disk.fault("disk", str(fault))
             return Look(Failed("disk", None, str(fault), counts=False), known)
-        self._host.success()
         reach("fetch.document_answered")
+        if isinstance(answer, Body):
+            return await self._found(job, known, answer)
+        self._host.success(DOCUMENT)
         if isinstance(answer, Missing):
             return self._missing(job, known, answer)
-        if isinstance(answer, NotModified):
-            return await self._not_modified(job, known)
-        return await self._found(job, known, answer)
+        return await self._not_modified(job, known)
 
     def _missing(self, job: Job, known: Known | None, answer: Missing) -> Look:
         row = job.work.get(PACKUMENT)
@@ -140,11 +140,14 @@ class Looker:
         except NotAPackumentError as error:
             _let_go(body)
             again = failed_before(job.work.get(PACKUMENT))
-            everywhere = self._host.suspect(job.package, error.reason, str(error), again=again)
+            everywhere = self._host.suspect(
+                DOCUMENT, job.package, error.reason, str(error), again=again
+            )
             return Look(Failed(error.reason, None, str(error), counts=not everywhere), known)
         except BaseException:
             _let_go(body)
             raise
+        self._host.success(DOCUMENT)
         self._gate.absorb(job, examined.packument.rev)
         return self._judge(job, known, examined, body)
 

@@ -22,6 +22,9 @@ class Pause:
 
     After a fault everybody waits; when the wait is over a single caller goes ahead. Its success
     opens the way for all, its failure doubles the wait.
+
+    Documents and tarballs often come from different machines behind one name: `kind` tells what
+    was asked for, and that documents arrive proves nothing where tarballs are suspected.
     """
 
     def __init__(self, clock: Clock, *, longest_seconds: float = LONGEST_SECONDS) -> None:
@@ -29,7 +32,8 @@ class Pause:
         self._longest = longest_seconds
         self._seconds = 0.0
         self._until = 0.0
-        self._suspects: dict[str, float] = {}
+        self._suspects: dict[str, dict[str, float]] = {}
+        self._blamed: str | None = None
         self._turn = anyio.Lock()
         self._trying = False
         self._held: dict[str, str] = {}
@@ -85,17 +89,22 @@ class Pause:
         self.fault(reason, detail, retry_after)
         return True
 
-    def suspect(self, package: str, reason: str, detail: str, *, again: bool = False) -> bool:
+    def suspect(
+        self, kind: str, package: str, reason: str, detail: str, *, again: bool = False
+    ) -> bool:
         """A fault that may be the package's or the host's; True where it is met everywhere.
 
         `again` says that this package failed before: then it is no witness against the host.
         """
         now = self._clock.monotonic()
+        suspects = self._suspects.setdefault(kind, {})
         if not again:
-            self._suspects[package] = now
-        met = sum(now - at <= WITNESS_SECONDS for at in self._suspects.values())
+            suspects[package] = now
+        met = sum(now - at <= WITNESS_SECONDS for at in suspects.values())
         if met < EVERYWHERE and self.reason is None:
             return False
+        if not self.paused:
+            self._blamed = kind
         self.fault(reason, detail)
         return True
 
@@ -118,10 +127,10 @@ class Pause:
             self._until = 0.0
             self.success()
 
-    def success(self) -> None:
-        """Something arrived: all is well."""
-        self._suspects.clear()
-        if self.reason is not None and not self._held:
+    def success(self, kind: str | None = None) -> None:
+        """Something (of a kind) arrived: all is well with that."""
+        self._suspects.pop(kind or "", None)
+        if self.paused and not self._held and self._blamed in {None, kind}:
             log.info("fetching_resumed", reason=self.reason, since=self.since)
-            self.reason = self.since = None
+            self.reason = self.since = self._blamed = None
             self._seconds = 0.0

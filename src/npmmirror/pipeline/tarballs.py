@@ -18,7 +18,7 @@ from npmmirror.outcome import (
     TarballOutcome,
     WorkItem,
 )
-from npmmirror.pipeline.blame import blame
+from npmmirror.pipeline.blame import TARBALL, blame
 from npmmirror.pipeline.pause import Pause
 from npmmirror.upstream import TarballBody, Upstream, UpstreamError
 
@@ -129,7 +129,7 @@ class TarballFetcher:
         except DiskFaultError as fault:
             self._disk.fault("disk", str(fault))
             return _failed(claim, "disk", str(fault), counts=False)
-        self._host.success()
+        self._host.success(TARBALL)
         self._disk.success()
         reach("fetch.tarball_received")
         return outcome
@@ -138,7 +138,7 @@ class TarballFetcher:
         """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
         if error.reason == "too_large":
             return MissedTarball(claim.version, Skipped("too_large", error.detail))
-        blamed = blame(self._host, package, error, claim.row)
+        blamed = blame(self._host, TARBALL, package, error, claim.row)
         return _failed(claim, error.reason, error.detail, counts=not blamed)
 
     async def _download(self, package: str, claim: Claim, path: str) -> TarballOutcome:
