@@ -35,7 +35,10 @@ def packument(
     etag: str | None = None,
     stale: bool = False,
 ) -> NewRecord:
-    """A document as it arrived. `announced` is kept only where the document has another `rev`."""
+    """A document as it arrived. `announced` is kept only where the document has another `rev`.
+
+    It is null where the feed announced a change without any.
+    """
     facts = _known(
         seq=seq,
         announced=None if announced == rev else announced,
@@ -43,6 +46,8 @@ def packument(
         etag=etag,
         stale=stale or None,
     )
+    if seq is not None and announced is None and rev is not None:
+        facts["announced"] = None  # left out, it would be the document's own
     return NewRecord(Kind.PACKUMENT, at, name, facts, payload)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from npmmirror.archive import DiskFaultError, ErasedError
+from npmmirror.archive import DiskFaultError
 from npmmirror.clock import Clock
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
@@ -113,10 +113,7 @@ class Looker:
         unchanged = Mirrored(changed=False)
         if known is None or job.want is None:
             return Look(unchanged, known)
-        try:
-            packument = await self._threads.run(self._examiner.captured, job.package, known)
-        except ErasedError:
-            return Look(unchanged, known)
+        packument = await self._threads.run(self._examiner.captured, job.package, known)
         effects = None
         if packument is not None:
             effects = self._examiner.compare(packument, known, self._following_since())

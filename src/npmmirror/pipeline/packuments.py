@@ -5,14 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import structlog
 
-from npmmirror.archive import CaptureReader, PayloadEncoder, TarballStore, disk_faults
+from npmmirror.archive import (
+    CaptureDamagedError,
+    CaptureReader,
+    ErasedError,
+    PayloadEncoder,
+    TarballStore,
+    disk_faults,
+)
 from npmmirror.capture import Chain, Payload
 from npmmirror.diff import changed_versions, diff, is_stale
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument
 from npmmirror.upstream import Found, Missing, NotModified, Upstream
 from npmmirror.worker_threads import WorkerThreads
+
+log = structlog.get_logger(__name__)
 
 INLINE_BYTES = 64 * 1024
 """Documents up to this size are examined on the loop: handing them to a thread costs as much."""
@@ -70,15 +80,22 @@ class Examiner:
     ) -> Effects:
         """The difference to what is known; loads the document before where bodies changed."""
         previous = None
-        if known is not None and known.place is not None and changed_versions(packument, known):
-            previous = Packument.parse(self._archive.document(known.place), name=packument.name)
+        if known is not None and changed_versions(packument, known):
+            previous = self.captured(packument.name, known)
         return diff(packument, known, previous, following_since=following_since)
 
     def captured(self, name: str, known: Known) -> Packument | None:
-        """The newest document that is captured and not stale; None where there is none."""
+        """The newest document that is captured and not stale; None where none can be read."""
         if known.place is None:
             return None
-        return Packument.parse(self._archive.document(known.place), name=name)
+        try:
+            return Packument.parse(self._archive.document(known.place), name=name)
+        except ErasedError:
+            return None
+        except CaptureDamagedError as error:
+            # One damaged record must not keep its package from being mirrored.
+            log.warning("capture_damaged", package=name, error=str(error))
+            return None
 
     def _aside(self, raw: bytes, known: Known | None) -> Payload | None:
         chain: Chain | None = known.chain if known else None

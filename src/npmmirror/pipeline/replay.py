@@ -4,68 +4,63 @@ The same comparison that made a change's effects makes them again from the recor
 replay gives the same rows and the same events, ids included.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from npmmirror.archive import CaptureLog, CaptureReader, Damage, ErasedError
+from npmmirror.archive import (
+    CaptureDamagedError,
+    CaptureLog,
+    CaptureReader,
+    Damage,
+    ErasedError,
+)
 from npmmirror.capture import Kind, Location, Payload, Record
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
 from npmmirror.index import (
-    Group,
     IndexWriter,
     Mark,
     StoredDocument,
     StoredDrop,
+    StoredErasure,
     StoredFollowing,
     StoredGone,
     StoredTarball,
 )
-from npmmirror.outcome import LOST, WorkItem
-from npmmirror.packument import Packument
-from npmmirror.pipeline.job import WANTED
+from npmmirror.outcome import LOST
+from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.packuments import Examiner
+from npmmirror.pipeline.pending import Pending
 from npmmirror.pipeline.removal import removed_event
 from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
 
+ERASE = "erase"
+"""The word of the operator's decision to erase a package."""
 
-@dataclass(slots=True)
-class _Pending:
-    """Rows that are to be committed together; `names` are the packages among them."""
 
-    documents: list[StoredDocument] = field(default_factory=list)
-    gone: list[StoredGone] = field(default_factory=list)
-    tarballs: list[StoredTarball] = field(default_factory=list)
-    drops: list[StoredDrop] = field(default_factory=list)
-    following: list[StoredFollowing] = field(default_factory=list)
-    wanted: dict[tuple[str, str], None] = field(default_factory=dict)
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A record that is sound, and of which nothing can be made: which, and why."""
 
-    def group(self, mark: Mark, now: str) -> Group:
-        """All of them, as one transaction takes them; what is wanted becomes due `now`."""
-        held = tuple((row.name, row.version) for row in self.tarballs)
-        left = (key for key in self.wanted if key not in set(held))
-        work = tuple(WorkItem(name, version, WANTED, now, since=now) for name, version in left)
-        return Group(
-            documents=tuple(self.documents),
-            gone=tuple(self.gone),
-            tarballs=tuple(self.tarballs),
-            drops=tuple(self.drops),
-            following=tuple(self.following),
-            work_done=held,
-            work_put=work,
-            mark=mark,
-        )
+    record: Record
+    reason: str
 
 
 class Replay:
     """Takes records in their order and commits what they did.
 
-    Each commit takes in a whole group with its mark, so that a kill between two of them leaves
-    off at a mark, where the next start goes on. A group holds one document of a package at most.
+    Each commit takes in whole groups with their marks, so that a kill between two of them leaves
+    off at a mark, where the next start goes on. Groups are gathered up to `batch_bytes`, as long as
+    no package comes twice: each record is compared with what was committed before it. Where a
+    damaged mark makes two groups look like one, a commit has none.
 
     The tarballs that the policy `mode` wanted of these documents, and that no later record
     holds, are put on the work list: what is left of jobs that were cut off before the index. So
     are those that `verify --repair` found damaged.
+
+    `tell` is told of documents that cannot be read, which are passed over; without it they are
+    errors.
     """
 
     def __init__(
@@ -75,79 +70,149 @@ class Replay:
         examiner: Examiner,
         mode: TarballPolicy | None,
         now: str,
+        *,
+        batch_bytes: int = 0,
+        tell: Callable[[Unusable], None] | None = None,
     ) -> None:
         self._index = index
         self._archive = archive
         self._examiner = examiner
         self._mode = mode
         self._now = now
-        self._pending = _Pending()
+        self._batch_bytes = batch_bytes
+        self._tell = tell
+        self._marks: list[Mark] = []
+        self._closed = Pending()
+        self._open = Pending()
+        self._following: str | None = None
         self.records = 0
 
+    @property
+    def unsealed(self) -> bool:
+        """Whether records were taken that no mark follows."""
+        return self._open.weight > 0
+
     async def take(self, record: Record) -> None:
-        """The next record. Its effects are committed by the mark behind it at the latest."""
+        """The next record. Its effects are committed by `commit` at the latest."""
         self.records += 1
         reach("replay.record_taken")
+        if record.kind is Kind.MARK:
+            await self._close(_mark(record))
+            return
+        if self._open.bars(record):
+            await self._commit()
+        elif record.name in self._closed.names:
+            await self.flush()
+        await self._apply(record)
+        self._open.note(record)
+
+    async def _apply(self, record: Record) -> None:
         match record.kind:
             case Kind.PACKUMENT:
                 await self._packument(record)
             case Kind.GONE:
                 await self._gone(record)
             case Kind.TARBALL:
-                self._pending.tarballs.append(_tarball(record))
+                self._open.tarballs.append(_tarball(record))
             case Kind.DROPPED:
                 self._dropped(_drop(record))
+            case Kind.DECISION if record.facts.get("what") == ERASE:
+                erasure = StoredErasure(record.name or "", record.ordinal, record.at)
+                self._open.erasures.append(erasure)
             case Kind.FOLLOWING:
-                self._pending.following.append(_following(record))
-            case Kind.MARK:
-                await self.commit(_mark(record))
+                self._open.following.append(_following(record))
+                self._following = await self._since() or record.at
             case _:
                 pass  # for people and third parties: the index holds nothing of it
 
     def _dropped(self, drop: StoredDrop) -> None:
-        self._pending.drops.append(drop)
+        self._open.drops.append(drop)
         if drop.reason in LOST:
-            self._pending.wanted[drop.name, drop.version] = None
+            self._open.wanted[drop.name, drop.version] = None
 
     async def _packument(self, record: Record) -> None:
-        if record.erased:
-            return
-        stale = bool(record.facts.get("stale"))
-        effects = None if stale else await self._effects(record)
-        if stale or effects is not None:
-            self._pending.documents.append(_document(record, effects))
-
-    async def _effects(self, record: Record) -> Effects | None:
-        """What the document changed; None where it, or one that it is a delta of, was erased."""
-        name = record.name or ""
-        known = await self._index.known(name)
         try:
-            packument = Packument.parse(self._archive.document(record.place), name=name)
-            effects = self._examiner.compare(packument, known, await self._since())
+            document = await self._document(record)
         except ErasedError:
-            return None
+            document = _document(record, None, erased=True)
+        except CaptureDamagedError as error:
+            self._pass_over(record, error, _why(record, error))
+            return
+        except NotAPackumentError as error:
+            self._pass_over(record, error, str(error))
+            return
+        self._open.documents.append(document)
+
+    def _pass_over(self, record: Record, error: Exception, reason: str) -> None:
+        if self._tell is None:
+            raise error
+        self._tell(Unusable(record, reason))
+
+    async def _document(self, record: Record) -> StoredDocument:
+        """The row of a document that can be read, with what it changed."""
+        name = record.name or ""
+        raw = self._archive.document(record.place)
+        if record.facts.get("stale"):
+            return _document(record, None)
+        packument = Packument.parse(raw, name=name)
+        known = await self._index.known(name)
+        effects = self._examiner.compare(packument, known, await self._since())
         if self._mode is not None:
             chosen = wanted_tarballs(packument, effects, known, self._mode, Want())
-            self._pending.wanted |= dict.fromkeys((name, version) for version in chosen)
-        return effects
+            self._open.wanted |= dict.fromkeys((name, version) for version in chosen)
+        return _document(record, effects)
 
     async def _since(self) -> str | None:
-        following = await self._index.following()
-        return following.at if following is not None else None
+        """When following began, as far as the log was read."""
+        if self._following is None:
+            following = await self._index.following()
+            self._following = following.at if following is not None else None
+        return self._following
 
     async def _gone(self, record: Record) -> None:
         known = await self._index.known(record.name or "")
         if known is not None:
-            self._pending.gone.append(_gone(record, known))
+            self._open.gone.append(_gone(record, known))
 
     async def commit(self, mark: Mark) -> None:
-        """Commit what was taken since the last mark."""
-        await self._index.commit(self._pending.group(mark, self._now))
-        self._pending = _Pending()
-        reach("replay.group_committed")
+        """Commit everything that was taken, with this mark behind it."""
+        self._closed.absorb(self._open)
+        self._open = Pending()
+        self._marks.append(mark)
+        await self.flush()
+
+    async def _close(self, mark: Mark) -> None:
+        """The end of a group."""
+        self._closed.absorb(self._open)
+        self._open = Pending()
+        self._marks.append(mark)
+        if self._closed.weight >= self._batch_bytes:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit the groups that are whole."""
+        if self._marks:
+            await self._index.commit(self._closed.group(self._marks, self._now))
+            self._closed, self._marks = Pending(), []
+            reach("replay.group_committed")
+
+    async def _commit(self) -> None:
+        """Commit everything, the group whose mark was lost included."""
+        await self.flush()
+        await self._index.commit(self._open.group([], self._now))
+        self._open = Pending()
 
 
-def _document(record: Record, effects: Effects | None) -> StoredDocument:
+def _why(record: Record, error: CaptureDamagedError) -> str:
+    """Why a document cannot be read, by the record that is damaged."""
+    if error.ordinal == record.ordinal:
+        return error.reason
+    base = f"record {error.ordinal}" if error.ordinal is not None else "a record"
+    place = f"captures/{error.segment:06}.log, byte {error.offset}"
+    return f"it is a delta of {base} ({place}), which is damaged"
+
+
+def _document(record: Record, effects: Effects | None, *, erased: bool = False) -> StoredDocument:
     facts = record.facts
     return StoredDocument(
         name=record.name or "",
@@ -163,6 +228,7 @@ def _document(record: Record, effects: Effects | None) -> StoredDocument:
         announced_rev=facts.get("announced", facts.get("rev") if "seq" in facts else None),
         seq=facts.get("seq"),
         etag=facts.get("etag"),
+        erased=erased,
     )
 
 
