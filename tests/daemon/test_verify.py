@@ -1,5 +1,6 @@
 """`npmmirror verify`: what it finds in tarballs and files, in both directions, and how it resumes."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing
@@ -146,6 +147,16 @@ async def test_files_that_the_index_does_not_know_are_found(mirror: Open) -> Non
         ("orphan", "left-pad", str(other.relative_to(packages).with_name("left-pad-9.0.0.tgz"))),
         ("stray", None, "00/README"),
     }
+
+
+async def test_a_file_with_an_impossible_name_is_told_too(mirror: Open) -> None:
+    """Bytes that are no text at all: beside a daemon, and kept with the place."""
+    async with stored(mirror) as here:
+        os.mknod(os.fsencode(here.config.storage.packages_path) + b"/\xff\n.tgz")
+        async with here.running():
+            report = await verify(here)
+    [stray] = report["findings"]
+    assert (stray["what"], stray["path"]) == ("stray", "\\udcff\n.tgz")
 
 
 async def test_upstreams_new_claim_is_told_and_leaves_the_file_alone(mirror: Open) -> None:

@@ -127,5 +127,6 @@ async def revisions_after(
 
 async def known_paths(now: Transaction, paths: Sequence[str]) -> set[str]:
     """Those of these paths that some version has. Reads all versions: for few calls."""
-    rows = await now.rows(listed(_PATHS, len(paths)), paths) if paths else []
+    spelt = [storable(path) for path in paths]
+    rows = await now.rows(listed(_PATHS, len(spelt)), spelt) if spelt else []
     return {path for (path,) in rows}

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import orjson
 
+from npmmirror.sqlite import storable
+
 Report = dict[str, Any]
 Tell = Callable[[Report], None]
 """Is told of the progress."""
@@ -83,7 +85,10 @@ class Tally:
         """Note a finding."""
         self.problems += 1
         if len(self.findings) < LISTED:
-            known: dict[str, Any] = {key: text for key, text in told.items() if text is not None}
+            # Names of files, and of packages in the log, may hold what JSON cannot.
+            known: dict[str, Any] = {
+                key: storable(text) for key, text in told.items() if text is not None
+            }
             self.findings.append(Finding(what.value, **known))
 
     def mend(

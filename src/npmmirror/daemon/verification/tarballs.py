@@ -44,6 +44,8 @@ async def examine(bench: Bench, file: HeldFile) -> Verdict:
         size = await bench.store.hash_file(file.path, hasher)
     except DiskFaultError as fault:
         return Verdict(What.UNREADABLE, str(fault))
+    except ValueError as error:
+        return Verdict(What.MISSING, str(error))  # only an index that was tampered with
     return judge(file, size, hasher)
 
 
