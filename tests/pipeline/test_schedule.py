@@ -27,3 +27,10 @@ def test_stale_documents_are_looked_at_again_soon(clock: ManualClock) -> None:
     assert schedule.after_stale(STALE_QUICK_TRIES) == clock.now() + timedelta(seconds=8)
     assert schedule.after_stale(STALE_QUICK_TRIES + 1) == clock.now() + timedelta(seconds=30)
     assert schedule.after_stale(STALE_QUICK_TRIES + 3) is None
+
+
+def test_what_was_nobodys_attempt_is_never_the_last(clock: ManualClock) -> None:
+    """With a single attempt allowed, too, a fault of the host makes no dead letter."""
+    schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=1)
+    assert schedule.after(1) is None
+    assert schedule.in_a_while(0) == clock.now() + timedelta(seconds=30)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import anyio
 import structlog
@@ -90,6 +91,8 @@ class Fetcher:
                     job = await jobs.receive()
                 except anyio.EndOfStream:
                     return
+                if self._disk.held and not await self._ready():
+                    return  # the next start does it
                 await results.send(await self.finish(job))
 
     async def _ready(self) -> bool:
@@ -241,7 +244,7 @@ class Fetcher:
         if retry_at is None and failed.reason == STALE:
             retry_at = self._schedule.after_stale(attempts)
         elif retry_at is None:
-            retry_at = self._schedule.after(max(attempts, 1))
+            retry_at = self._retry_at(attempts, failed)
         change = job.change
         return [
             WorkItem(
@@ -265,10 +268,15 @@ class Fetcher:
             before = 0  # answers of "not there" are counted by themselves
         return before + (1 if failed.counts else 0)
 
+    def _retry_at(self, attempts: int, failed: Failed) -> datetime | None:
+        if failed.counts:
+            return self._schedule.after(attempts)
+        return self._schedule.in_a_while(attempts)
+
     def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
         row = job.work.get(version)
         attempts = self._attempts(row, failed)
-        retry_at = self._schedule.after(max(attempts, 1))
+        retry_at = self._retry_at(attempts, failed)
         return WorkItem(
             job.package,
             version,

@@ -45,6 +45,11 @@ class Pause:
         """Whether fetching is stopped now."""
         return self.reason is not None
 
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds fetching: then there is no try before its release."""
+        return bool(self._held)
+
     async def ready(self) -> None:
         """Return when a request may be sent: at once, or as the one that tries after a pause.
 

@@ -23,9 +23,12 @@ class Schedule:
 
     def after(self, attempts: int) -> datetime | None:
         """When to try again after so many failed attempts (1 and more)."""
-        if attempts >= self.max_attempts:
-            return None
-        pause = min(self.first_seconds * 2.0 ** min(attempts - 1, 40), self.longest_seconds)
+        return self.in_a_while(attempts) if attempts < self.max_attempts else None
+
+    def in_a_while(self, attempts: int) -> datetime:
+        """When to try again where the last try was nobody's failure, however many there were."""
+        doublings = min(max(attempts - 1, 0), 40)
+        pause = min(self.first_seconds * 2.0**doublings, self.longest_seconds)
         return self._in(self.clock.jitter(pause / 2, pause))
 
     def after_stale(self, attempts: int) -> datetime | None:
