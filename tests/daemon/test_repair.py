@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from npmmirror.clock import SystemClock
 from npmmirror.daemon import standalone
-from npmmirror.daemon.mirror import Source
+from npmmirror.daemon.mirror import Manner, Source, open_mirror
 from npmmirror.daemon.verification import repair
-from npmmirror.index import Group, IndexWriter
+from npmmirror.index import Group, IndexWriter, StoredDrop
 from npmmirror.pipeline.record import Recorder
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
@@ -211,6 +212,21 @@ async def test_a_kill_behind_the_drop_leaves_a_row_of_the_work_list(
         async with here.running():
             await here.at_head()
         assert same_as_upstream(here, "chalk", "5.0.0")
+
+
+async def test_what_is_not_held_any_more_is_not_dropped_again(mirror: Open) -> None:
+    """Between the look and the drop something else may have dropped it: the log stays as it is."""
+    async with stored(mirror) as here:
+        source, at = Source(here.upstream.url), "2026-11-20T10:00:00.000000Z"
+        async with open_mirror(
+            here.config, source, clock=SystemClock(), manner=Manner(patient=False)
+        ) as opened:
+            tip = opened.opened.log.tip
+            for name in ("chalk", "nobody"):
+                await opened.recorder.drop([StoredDrop(name, "9.9.9", 0, at, "missing")])
+            assert opened.opened.log.tip == tip
+            await opened.recorder.drop([StoredDrop("chalk", "5.0.0", 0, at, "missing")])
+            assert opened.opened.log.tip.ordinal == tip.ordinal + 2
 
 
 def test_a_damaged_file_never_takes_the_place_of_another(tmp_path: Path) -> None:

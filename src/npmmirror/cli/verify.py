@@ -86,7 +86,8 @@ async def _work(config: "Config", asked: "Asked", tell: Callable[[Report], None]
         source = Source(find(config.upstream).url)
         report = await standalone.verify(config, source, asked, tell=tell)
     if report is None:
-        raise NpmmirrorError("interrupted; the next `npmmirror verify` goes on from there")
+        whole = "; the next `npmmirror verify` goes on from there"
+        raise NpmmirrorError(f"interrupted{whole if asked.packages is None else ''}")
     return report
 
 
