@@ -11,7 +11,7 @@ demo: .venv/.ready
 	$(BIN)/npmmirror status
 
 test: .venv/.ready
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: .venv/.ready
 	$(BIN)/ruff check .
