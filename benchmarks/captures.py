@@ -83,7 +83,9 @@ def real(package: str, count: int, limit: int) -> Iterator[Subject]:
     times = whole["time"]
     order = sorted(whole["versions"], key=lambda version: str(times.get(version, "")))
     ends = range(len(order) - count + 1, len(order) + 1)
-    documents = [cut(whole, order[:end], f"{end}-{random.Random(end).randbytes(16).hex()}") for end in ends]
+    documents = [
+        cut(whole, order[:end], f"{end}-{random.Random(end).randbytes(16).hex()}") for end in ends
+    ]
     yield Subject(package, documents, limit)
 
 
