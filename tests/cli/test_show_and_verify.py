@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from npmmirror.cli import show
 from npmmirror.config import Config
 from npmmirror.daemon import standalone
 from npmmirror.daemon.mirror import Source
@@ -154,3 +155,18 @@ def shape(value: Any, path: str = "") -> set[str]:
     if isinstance(value, dict) and path not in {".dist_tags", ".events[].detail"}:
         return {key for name, each in value.items() for key in shape(each, f"{path}.{name}")}
     return {path.removesuffix("[]")}
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (None, "unknown"),
+        ("2024-09-05T00:40:51.026Z", "2024-09-05T00:40:51Z"),
+        ("2024-09-05T02:40:51.026000+02:00", "2024-09-05T00:40:51Z"),
+        ("2014-03-25T22:09:46", "2014-03-25T22:09:46Z"),
+        ("last \x1b[31mtuesday", "last \\x1b[31mtuesday"),
+    ],
+)
+def test_times_are_shown_to_the_second(told: str | None, shown: str) -> None:
+    """In UTC where they can be read, else as the document spells them."""
+    assert show._time(told) == shown

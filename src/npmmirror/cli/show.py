@@ -4,6 +4,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -303,7 +304,14 @@ def _happened(event: Report) -> str:
 
 def _time(text: str | None) -> str:
     """A time to the second; upstream's are in its own spelling."""
-    return "unknown" if not text else f"{text[:19]}Z" if text.endswith("Z") else text[:30]
+    if not text:
+        return "unknown"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return visible(text[:40])  # as the document spells it, whatever that is
+    zone = moment.astimezone(UTC) if moment.tzinfo is not None else moment
+    return f"{zone:%Y-%m-%dT%H:%M:%S}Z"
 
 
 def _row(label: str, text: object, indent: int = 0) -> Iterator[str]:
