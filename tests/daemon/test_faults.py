@@ -394,7 +394,7 @@ async def test_every_oddity_ends_with_a_recorded_outcome(mirror: Open) -> None:
         assert not [one.name for one in everything if not _is_recorded(state.packages, one)]
         data_dir = here.config.storage.data_dir
         assert {path.name for path in data_dir.iterdir()} <= {
-            *("lock", "captures", "packages", "staging", "buffer.db", "index.db"),
+            *("lock", "in_work", "captures", "packages", "staging", "buffer.db", "index.db"),
             *("buffer.db-wal", "buffer.db-shm", "index.db-wal", "index.db-shm"),
         }
         assert [path.name for path in data_dir.parent.iterdir()] == ["data"]

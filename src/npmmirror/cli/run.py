@@ -19,4 +19,4 @@ def run(context: typer.Context) -> None:
     config = load(context.obj.config_file).config
     logs.configure(config.log, verbose=context.obj.verbose)
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)
-    uvloop.run(run_daemon(config, source))
+    uvloop.run(run_daemon(config, source, watch_crashes=True))

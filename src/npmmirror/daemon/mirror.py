@@ -15,9 +15,12 @@ from npmmirror.config import Config
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
+from npmmirror.outcome import Failed
 from npmmirror.pipeline.feed import Feed
-from npmmirror.pipeline.fetch import Fetcher
+from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
 from npmmirror.pipeline.gate import Gate
+from npmmirror.pipeline.handout import Handout
+from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import Done, Job, Result
 from npmmirror.pipeline.look import Looker
 from npmmirror.pipeline.packuments import PackumentFetcher
@@ -49,10 +52,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a mirror works: `patient` waits out faults of the host, `raise_bugs` is for tests."""
+    """How a mirror works: `patient` waits out faults of the host, `raise_bugs` is for tests.
+
+    `watch_crashes` takes over the process's one handler of crashes.
+    """
 
     patient: bool = True
     raise_bugs: bool = False
+    watch_crashes: bool = False
 
 
 class Mirror:
@@ -67,11 +74,13 @@ class Mirror:
         opened: Opened,
         upstream: Upstream,
         *,
+        deaths: InWork,
         threads: WorkerThreads,
         clock: Clock,
         manner: Manner,
     ) -> None:
         self.config = config
+        self.deaths = deaths
         self.clock = clock
         self.opened = opened
         self.upstream = upstream
@@ -86,6 +95,7 @@ class Mirror:
         self._jobs = anyio.create_memory_object_stream[Job](0)
         self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
         self._results = anyio.create_memory_object_stream[Result](config.storage.commit_count)
+        self.handout = Handout(self._jobs[0], self._is_suspect)
         self.feed = self._make_feed()
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
@@ -151,16 +161,28 @@ class Mirror:
         """What happens once a group is in the index: the gate opens, and who waits is told."""
         for done in dones:
             report(done)
+            if isinstance(done.outcome, Failed) and done.outcome.reason == SUDDEN_DEATHS:
+                self.deaths.set_aside(done.job.package)
+            else:
+                self.deaths.end(done.job.package)
         self.feed.committed(dones)
         self.syncer.committed(dones)
         for done in dones:
             if done.job.change is not None and done.job.tickets:
                 self.last_change = done
 
+    def _is_suspect(self, package: str) -> bool:
+        record = self.deaths.record(package)
+        return record is not None and record.is_suspect
+
+    def _in_work(self) -> int:
+        """How many results a group may still wait for."""
+        return 1 if self.handout.alone else self.gate.running
+
     def _make_feed(self) -> Feed:
         fetch = self.config.fetch
         return Feed(
-            self._jobs[0],
+            self.handout,
             self._results[0],
             self.gate,
             self.opened.reader,
@@ -209,6 +231,7 @@ class Mirror:
             disk=self.disk,
             mode=policy.tarballs,
             tarballs_per_job=fetch.tarballs_per_job,
+            deaths=self.deaths,
             raise_bugs=self._manner.raise_bugs,
             patient=self._manner.patient,
         )
@@ -224,7 +247,7 @@ class Mirror:
             disk=self.disk,
             pace=Pace(storage.commit_count, storage.commit_seconds),
             cursor=self.opened.cursor,
-            in_work=lambda: self.gate.running,
+            in_work=self._in_work,
             committed=self.committed,
         )
 
@@ -241,10 +264,21 @@ async def open_mirror(
     async with AsyncExitStack() as stack:
         stack.enter_context(DirectoryLock(config.storage.data_dir))
         reach("start.locked")
+        deaths = stack.enter_context(InWork.open(config.storage.data_dir / "in_work"))
+        if manner.watch_crashes:
+            deaths.watch_crashes()
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
         opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
-        yield Mirror(config, opened, upstream, threads=threads, clock=clock, manner=manner)
+        yield Mirror(
+            config,
+            opened,
+            upstream,
+            deaths=deaths,
+            threads=threads,
+            clock=clock,
+            manner=manner,
+        )
 
 
 def _upstream(config: Config, source: Source, threads: WorkerThreads, clock: Clock) -> Upstream:

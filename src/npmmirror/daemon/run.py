@@ -41,15 +41,18 @@ async def run(
     clock: Clock | None = None,
     stop: anyio.Event | None = None,
     raise_bugs: bool = False,
+    watch_crashes: bool = False,
 ) -> None:
     """Follow the feed until SIGTERM or SIGINT (or `stop`); a second signal cancels the drain.
+
+    `watch_crashes` is for a process of its own: see `Manner`.
 
     Raises:
         NpmmirrorError: the daemon cannot start.
     """
     clock = clock or SystemClock()
     stop = stop or anyio.Event()
-    manner = Manner(patient=True, raise_bugs=raise_bugs)
+    manner = Manner(patient=True, raise_bugs=raise_bugs, watch_crashes=watch_crashes)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
         async with (
@@ -166,6 +169,7 @@ class Daemon:
         """Trim the buffer below the checkpoint, and look at the disks, every so often."""
         while True:
             await self._watch_disks()
+            self._mirror.deaths.look_around()
             await self._trim()
             await self._clock.sleep(TRIM_SECONDS)
 

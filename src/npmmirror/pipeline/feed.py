@@ -14,6 +14,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.gate import Gate
+from npmmirror.pipeline.handout import Handout
 from npmmirror.pipeline.job import PACKUMENT, Done, Job, Passed, Result
 from npmmirror.pipeline.watermark import Watermark
 
@@ -35,7 +36,7 @@ class Feed:
 
     def __init__(
         self,
-        jobs: MemoryObjectSendStream[Job],
+        jobs: Handout,
         passed: MemoryObjectSendStream[Result],
         gate: Gate,
         index: IndexReader,
@@ -173,6 +174,7 @@ class Feed:
 
     def committed(self, dones: Sequence[Done]) -> None:
         """Open the gate behind jobs whose results are in the index."""
+        self._jobs.committed(done.job.package for done in dones)
         for done in dones:
             package = done.job.package
             self._from_work_list.discard(package)

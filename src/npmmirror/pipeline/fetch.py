@@ -23,6 +23,7 @@ from npmmirror.outcome import (
     Work,
     WorkItem,
 )
+from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import PACKUMENT, WANTED, Done, Job, Result
 from npmmirror.pipeline.look import STALE, Look, Looker
 from npmmirror.pipeline.pause import Pause
@@ -32,6 +33,7 @@ from npmmirror.pipeline.tarballs import Claim, TarballFetcher
 from npmmirror.policy import TarballPolicy, Want, resolve, wanted_tarballs
 
 BUG = "bug"
+SUDDEN_DEATHS = "sudden_deaths"
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +54,11 @@ class Fetcher:
         mode: TarballPolicy,
         tarballs_per_job: int,
         patient: bool,
+        deaths: InWork,
         raise_bugs: bool = False,
     ) -> None:
         self._looker = looker
+        self._deaths = deaths
         self._tarballs = tarballs
         self._index = index
         self._schedule = schedule
@@ -123,6 +127,9 @@ class Fetcher:
     async def finish(self, job: Job) -> Done:
         """The result of a job. A bug in the way is a result too, with its traceback in the log."""
         job.sent = True
+        if self._is_deadly(job):
+            return self._set_aside(job)
+        self._deaths.begin(job.package)
         started = self._clock.monotonic()
         self.in_work[job.package] = started
         try:
@@ -139,6 +146,25 @@ class Fetcher:
             del self.in_work[job.package]
         reach("fetch.done")
         return replace(done, seconds=self._clock.monotonic() - started)
+
+    def _is_deadly(self, job: Job) -> bool:
+        """Whether the process died too often with this package in work.
+
+        One that was set aside is tried again only for a new change, or because a person says so.
+        """
+        record = self._deaths.record(job.package)
+        if record is None or not record.aside:
+            return record is not None and record.is_guilty
+        woken = any(row.reason == SUDDEN_DEATHS for row in job.work.values())
+        return record.is_guilty or not (job.tickets or job.want or woken)
+
+    def _set_aside(self, job: Job) -> Done:
+        """All that the job is to do, as dead letters; nothing of it is begun."""
+        log.error("set_aside", package=job.package, reason=SUDDEN_DEATHS)
+        detail = "the process died again and again while this package was in work"
+        done = self._not_done(job, Failed(SUDDEN_DEATHS, None, detail))
+        dead = tuple(replace(row, not_before=None) for row in done.work.put)
+        return replace(done, work=replace(done.work, put=dead))
 
     def _not_done(self, job: Job, failed: Failed) -> Done:
         """Nothing came of a job: all that it took on is to be tried again."""

@@ -1,0 +1,68 @@
+"""The way of jobs to the workers: suspects of a sudden death pass alone, all others side by side."""
+
+from collections.abc import Callable, Iterable
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from npmmirror.pipeline.job import Job
+
+
+class Handout:
+    """Hands jobs out. While a suspect waits or is in work, nobody else sets out."""
+
+    def __init__(
+        self, jobs: MemoryObjectSendStream[Job], is_suspect: Callable[[str], bool]
+    ) -> None:
+        self._jobs = jobs
+        self._is_suspect = is_suspect
+        self._out: set[str] = set()
+        self._suspects: set[str] = set()
+        self._turn = anyio.Lock()
+        self._news = anyio.Event()
+
+    async def send(self, job: Job) -> None:
+        """Return once a worker has the job."""
+        if self._is_suspect(job.package):
+            await self._send_alone(job)
+            return
+        while self._suspects:
+            await self._news.wait()
+        await self._send(job)
+
+    def committed(self, packages: Iterable[str]) -> None:
+        """These are in the index: they are out no more."""
+        for package in packages:
+            self._out.discard(package)
+            self._suspects.discard(package)
+        self._tell()
+
+    @property
+    def alone(self) -> bool:
+        """Whether a suspect is in work, and nobody else."""
+        return bool(self._suspects) and self._suspects >= self._out
+
+    async def _send_alone(self, job: Job) -> None:
+        self._suspects.add(job.package)
+        try:
+            async with self._turn:
+                while self._out:
+                    await self._news.wait()
+                await self._send(job)
+        except BaseException:
+            self._suspects.discard(job.package)
+            self._tell()
+            raise
+
+    async def _send(self, job: Job) -> None:
+        self._out.add(job.package)
+        try:
+            await self._jobs.send(job)
+        except BaseException:
+            self._out.discard(job.package)
+            self._tell()
+            raise
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
