@@ -11,7 +11,7 @@ from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, Tarball
 from npmmirror.capture import Kind, Location, Record
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
-from npmmirror.config import Config
+from npmmirror.config import Config, StorageSection
 from npmmirror.errors import StorageError
 from npmmirror.failpoints import reach
 from npmmirror.index import Group, IndexReader, IndexWriter, Mark
@@ -57,6 +57,7 @@ async def open_archive_and_index(
     """
     storage = config.storage
     async with AsyncExitStack() as stack:
+        _make_directories(storage)
         writing = stack.enter_context(WorkerThreads(1, "npmmirror-writer"))
         index = await stack.enter_async_context(await IndexWriter.open(storage.index_path))
         reach("start.index_opened")
@@ -104,6 +105,15 @@ async def open_archive_and_index(
             following.at if following is not None else None,
             await index.cursor(),
         )
+
+
+def _make_directories(storage: StorageSection) -> None:
+    """Make what is missing, and tell in a sentence what stands in the way."""
+    for path in (storage.data_dir / "captures", storage.staging_path, storage.packages_path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the directory {path} cannot be used: {error.strerror}") from error
 
 
 def _is_empty(reader: CaptureReader) -> bool:
