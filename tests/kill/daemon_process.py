@@ -1,15 +1,20 @@
 """`npmmirror run` as a process that is killed, and how to see from outside where it is."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+import orjson
+
+from npmmirror import failpoints
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill import endstate
 
@@ -48,9 +53,22 @@ POLL_SECONDS = 0.02
 
 
 class MirrorDaemon:
-    """A daemon under a data directory of its own, following a scripted upstream."""
+    """A daemon under a data directory of its own, following a scripted upstream.
 
-    def __init__(self, directory: Path, upstream: RemoteUpstream) -> None:
+    Args:
+        directory: where data, configuration and log lie; `data` may be there already.
+        upstream: what it mirrors.
+        settings: by section and key in capitals (`STORAGE__COMMIT_COUNT`), over `CONFIG`.
+        tracer: a command that starts it, such as strace.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        upstream: RemoteUpstream,
+        settings: Mapping[str, object] | None = None,
+        tracer: Sequence[str] = (),
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.data_dir = directory / "data"
         self.log = directory / "daemon.log"
@@ -62,6 +80,9 @@ class MirrorDaemon:
         self._upstream = upstream
         self._process: subprocess.Popen[bytes] | None = None
         self._log_before = 0
+        self._started_at = 0.0
+        self._settings = {f"NPMMIRROR_{key}": str(to) for key, to in (settings or {}).items()}
+        self._tracer = tuple(tracer)
 
     def __enter__(self) -> Self:
         return self
@@ -72,16 +93,50 @@ class MirrorDaemon:
             self._process.kill()
             self._process.wait(DEADLINE_SECONDS)
 
-    def start(self) -> None:
-        """Start it; it is not waited for."""
-        command = [sys.executable, "-m", "npmmirror", "--config", str(self._config), "run"]
+    @property
+    def pid(self) -> int:
+        """The process started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, failpoint: str | None = None) -> None:
+        """Start it, to kill itself at a failpoint where one is given; it is not waited for."""
+        program = [sys.executable, "-m", "npmmirror", "--config", str(self._config), "run"]
+        command = [*self._tracer, *program]
+        environment = os.environ | self._settings
+        if failpoint is not None:
+            environment[failpoints.VARIABLE] = failpoint
         with self.log.open("ab") as log:
             self._log_before = log.tell()
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._started_at = time.time()
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def kill(self) -> None:
-        """SIGKILL, wherever it is."""
-        self._end(signal.SIGKILL)
+        """SIGKILL, wherever it is; it may be dead by a failpoint."""
+        assert self._process is not None
+        if not self.killed():
+            self._process.kill()
+            self._process.wait(DEADLINE_SECONDS)
+
+    def killed(self) -> bool:
+        """Whether a failpoint killed it.
+
+        Raises:
+            AssertionError: it ended in another way.
+        """
+        assert self._process is not None
+        if self._process.poll() == -signal.SIGKILL:
+            return True
+        self._assert_alive()
+        return False
+
+    def seconds_to_start(self) -> float | None:
+        """How long the last start took until the daemon said so; None where it never did."""
+        for line in self._lines():
+            if b'"event":"started"' in line:
+                said = datetime.fromisoformat(orjson.loads(line)["timestamp"])
+                return said.timestamp() - self._started_at
+        return None
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
@@ -106,6 +161,18 @@ class MirrorDaemon:
             time.sleep(POLL_SECONDS)
         return time.monotonic() - began
 
+    def wait_for_kill(self) -> bool:
+        """Wait until a failpoint kills it, or until it is at the head; whether it was killed."""
+        truth = self._upstream.do("state")
+        began = time.monotonic()
+        while not self.killed():
+            if not self._unfinished(truth) and not self._not_started():
+                return False
+            waited = time.monotonic() - began
+            assert waited < DEADLINE_SECONDS, f"neither killed nor finished\n{self.tail()}"
+            time.sleep(POLL_SECONDS)
+        return True
+
     def _unfinished(self, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
         try:
             with closing(endstate.connect(self.data_dir)) as index:
@@ -122,9 +189,15 @@ class MirrorDaemon:
 
     def _not_started(self) -> list[str]:
         """A process that has not said that it started would not drain on SIGTERM yet."""
+        return (
+            [] if any(b'"event":"started"' in line for line in self._lines()) else ["not started"]
+        )
+
+    def _lines(self) -> list[bytes]:
+        """What the process that was started last has logged."""
         with self.log.open("rb") as log:
             log.seek(self._log_before)
-            return [] if b'"event":"started"' in log.read() else ["not started"]
+            return log.read().splitlines()
 
     def _assert_alive(self) -> None:
         assert self._process is not None

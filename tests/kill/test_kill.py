@@ -1,29 +1,28 @@
 """Invariant 2: `kill -9` at any instant, then a restart, ends as if nothing had happened."""
 
-import hashlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from npmmirror.archive import CaptureReader, Damage
-from npmmirror.capture import Kind
+from npmmirror.failpoints import FAILPOINTS
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill import endstate
 from tests.kill.daemon_process import MirrorDaemon
+from tests.kill.trial import NEWS_BEGIN, settled
 
 PACKAGES = 30
 SHARE = 0.5
 """Half of them change in a step: enough work to be killed in the midst of."""
-NEWS_BEGIN = "2100-01-01T00:00:00Z"
-"""From the first step on, changes are news to a mirror that began to follow before."""
 MOST_REQUESTS = int(PACKAGES * SHARE)
+PLACES = sorted(FAILPOINTS)
+MOST_PASSES = 4
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(7200)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +68,74 @@ def undisturbed(directory: Path, seed: int, steps: int) -> tuple[endstate.EndSta
         return settled(upstream, daemon), Pace(start, longest)
 
 
-def killed(
-    directory: Path, kills: list[int], pace: Pace, dice: random.Random, *, seed: int, stormy: bool
-) -> tuple[endstate.EndState, int]:
-    """The end state after so many kills in each step, and how many of them hit unfinished work."""
-    hits = 0
-    with mirrored(directory, seed, stormy=stormy) as (upstream, daemon):
-        for step, number in enumerate(kills):
-            if step == 1:
-                upstream.do("set_time", moment=NEWS_BEGIN)
-            if step:
-                upstream.do("step")
-            for _ in range(number):
-                wait_for_moment(dice, upstream, pace)
-                daemon.kill()
-                hits += bool(daemon.unfinished())
-                daemon.start()
-            daemon.wait_for_head()
-        assert all(upstream.do("played").values())
-        return settled(upstream, daemon), hits
+@dataclass(slots=True)
+class Killer:
+    """Kills a daemon: at a moment or at a failpoint, whichever the dice say, and starts it anew."""
+
+    upstream: RemoteUpstream
+    daemon: MirrorDaemon
+    pace: Pace
+    dice: random.Random
+    hits: int = 0
+    at_failpoints: int = 0
+    starts: list[float] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
+
+    def step(self, number: int, kills: int) -> None:
+        """Let a step happen, so many kills in it, and the mirror come to the head."""
+        armed = kills > 0 and self.dice.random() < 0.5
+        if armed:
+            self.daemon.kill()
+            self._start(armed=True)
+        if number == 1:
+            self.upstream.do("set_time", moment=NEWS_BEGIN)
+        if number:
+            self.upstream.do("step")
+        for left in reversed(range(kills)):
+            self._kill(armed=armed)
+            armed = left > 0 and self.dice.random() < 0.5
+            self._start(armed=armed)
+        began = time.monotonic()
+        self.daemon.wait_for_head()
+        if kills:
+            self.recoveries.append(time.monotonic() - began)
+            self._note_start()
+
+    def _start(self, *, armed: bool) -> None:
+        place = f"{self.dice.choice(PLACES)}:{self.dice.randint(1, MOST_PASSES)}"
+        self.daemon.start(place if armed else None)
+
+    def _kill(self, *, armed: bool) -> None:
+        if armed:
+            self.at_failpoints += self.daemon.wait_for_kill()
+        else:
+            wait_for_moment(self.dice, self.upstream, self.pace)
+        self.daemon.kill()
+        self._note_start()
+        self.hits += bool(self.daemon.unfinished())
+
+    def _note_start(self) -> None:
+        if (seconds := self.daemon.seconds_to_start()) is not None:
+            self.starts.append(seconds)
+
+    def report(self) -> str:
+        """What it did, in lines for people."""
+        return (
+            f"{self.hits} kills hit unfinished work, {self.at_failpoints} were at failpoints\n"
+            f"  seconds until started again: {quantiles(self.starts)}\n"
+            f"  seconds until at the head again: {quantiles(self.recoveries)}"
+        )
+
+
+def quantiles(seconds: Sequence[float]) -> str:
+    """The median, two quantiles and the longest of some times."""
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
+    last = len(ordered) - 1
+    told = [f"{name} {ordered[round(share * last)]:.2f}" for name, share in shares.items()]
+    return f"{', '.join(told)} (of {len(ordered)})"
 
 
 def wait_for_moment(dice: random.Random, upstream: RemoteUpstream, pace: Pace) -> None:
@@ -108,43 +156,28 @@ def requests(upstream: RemoteUpstream) -> int:
     return number
 
 
-def settled(upstream: RemoteUpstream, daemon: MirrorDaemon) -> endstate.EndState:
-    """Stop the daemon; the end state, which must be upstream's and leave nothing about."""
-    assert daemon.stop() == 0, daemon.tail()
-    state = endstate.read(daemon.data_dir)
-    assert endstate.untruths(state, upstream.do("state")) == []
-    assert endstate.leftovers(daemon.data_dir, state) == []
-    assert list(unreadable(daemon.data_dir)) == []
-    return state
-
-
-def unreadable(data_dir: Path) -> Iterator[str]:
-    """Records of the capture log that are damaged, and documents that do not read back."""
-    with CaptureReader(data_dir / "captures") as captures:
-        for record in captures.scan():
-            if isinstance(record, Damage):
-                yield str(record.error())
-            elif record.kind is Kind.PACKUMENT:
-                found = hashlib.sha256(captures.document(record.place)).hexdigest()
-                if found != record.sha256:
-                    yield f"{record.ordinal}: {found}, not {record.sha256}"
-
-
 @pytest.mark.parametrize("stormy", [False, True], ids=["calm", "stormy"])
 def test_killed_run_ends_as_an_undisturbed_one(
     tmp_path: Path, kills: int, kill_seed: int, capsys: pytest.CaptureFixture[str], *, stormy: bool
 ) -> None:
-    """Packages, versions, tarballs, revisions and events are the same after `--kills` kills.
+    """Packages, versions, tarballs, revisions and events are the same after half of `--kills`.
 
     Also where the upstream has faults that pass, which the undisturbed run does not see.
     """
+    kills //= 2
     dice = random.Random(kill_seed)
-    steps = max(4, kills // 3)
+    steps = max(4, kills // 2)
     places = [dice.randrange(steps + 1) for _ in range(kills)]
-    expected, pace = undisturbed(tmp_path / "undisturbed", kill_seed, steps)
-    spread = [places.count(step) for step in range(steps + 1)]
-    found, hits = killed(tmp_path / "killed", spread, pace, dice, seed=kill_seed, stormy=stormy)
     with capsys.disabled():
-        print(f"\n--kills {kills} --kill-seed {kill_seed}: {hits} hit unfinished work")  # noqa: T201 - to play it again
+        print(f"\n--kills {2 * kills} --kill-seed {kill_seed}")  # noqa: T201 - to play it again
+    expected, pace = undisturbed(tmp_path / "undisturbed", kill_seed, steps)
+    with mirrored(tmp_path / "killed", kill_seed, stormy=stormy) as (upstream, daemon):
+        killer = Killer(upstream, daemon, pace, dice)
+        for step in range(steps + 1):
+            killer.step(step, places.count(step))
+        assert all(upstream.do("played").values())
+        found = settled(upstream, daemon)
+    with capsys.disabled():
+        print(killer.report())  # noqa: T201 - how long a restart takes is a promise, too
     assert endstate.differences(expected, found) == []
-    assert hits or not kills, "every kill came too late to prove anything"
+    assert killer.hits or not kills, "every kill came too late to prove anything"
