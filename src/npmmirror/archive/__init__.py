@@ -3,6 +3,7 @@
 from npmmirror.archive.blanking import blank
 from npmmirror.archive.damage import Damage
 from npmmirror.archive.deltas import MAX_FRAMES, PayloadEncoder, base_of, needed_numbers
+from npmmirror.archive.disk import make_directory
 from npmmirror.archive.errors import (
     CaptureDamagedError,
     DiskFaultError,
@@ -32,5 +33,6 @@ __all__ = [
     "base_of",
     "blank",
     "disk_faults",
+    "make_directory",
     "needed_numbers",
 ]

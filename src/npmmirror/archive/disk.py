@@ -20,6 +20,14 @@ def sync_directory(path: Path) -> None:
     _sync(path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory that may be there, and those on the way to it; their names are durable."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_directory(made.parent)
+
+
 def sync_filesystem(path: Path) -> bool:
     """Make everything on the file system of a directory durable; False where libc cannot."""
     if _syncfs is None:

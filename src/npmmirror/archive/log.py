@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from npmmirror.archive import blanking
-from npmmirror.archive.disk import Octets, sync_directory, write_at
+from npmmirror.archive.disk import Octets, make_directory, sync_directory, write_at
 from npmmirror.archive.errors import disk_faults
 from npmmirror.archive.framing import SEGMENT_HEADER_BYTES, SegmentHeader, pack_record
 from npmmirror.archive.records import genesis
@@ -69,8 +69,8 @@ class CaptureLog:
             DiskFaultError: the directory cannot be read or written.
         """
         with disk_faults(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_directory(directory.parent)
+            make_directory(directory)
+            sync_directory(directory.parent)  # a kill may have come just before
         blanking.finish(directory)
         return cls(directory, recover(directory, committed), segment_bytes=segment_bytes)
 

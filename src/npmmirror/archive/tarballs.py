@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from npmmirror.archive.disk import sync_directory, write_at
+from npmmirror.archive.disk import make_directory, sync_directory, write_at
 from npmmirror.archive.errors import TarballTooLargeError, disk_faults
 from npmmirror.archive.publishing import INCOMING, publish
 from npmmirror.archive.quarantine import set_aside
@@ -59,8 +59,8 @@ class TarballStore:
             DiskFaultError: a directory cannot be read or written.
         """
         with disk_faults(self._staging):
-            self._staging.mkdir(parents=True, exist_ok=True)
-            self._packages.mkdir(parents=True, exist_ok=True)
+            make_directory(self._staging)
+            make_directory(self._packages)
         return self.sweep_staging()
 
     def sweep_staging(self) -> int:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Self
 
+from npmmirror.archive import make_directory
 from npmmirror.errors import LockedError, StorageError
 
 
@@ -26,7 +27,7 @@ class DirectoryLock:
             StorageError: the directory cannot be made or written to.
         """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self._path.parent)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StorageError(

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import structlog
 
-from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, TarballStore
+from npmmirror.archive import (
+    CaptureLog,
+    CaptureReader,
+    PayloadEncoder,
+    TarballStore,
+    make_directory,
+)
 from npmmirror.capture import Kind, Location, Record
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
@@ -111,7 +117,7 @@ def _make_directories(storage: StorageSection) -> None:
     """Make what is missing, and tell in a sentence what stands in the way."""
     for path in (storage.data_dir / "captures", storage.staging_path, storage.packages_path):
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
         except OSError as error:
             raise StorageError(f"the directory {path} cannot be used: {error.strerror}") from error
 
