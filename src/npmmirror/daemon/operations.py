@@ -38,12 +38,12 @@ class DaemonOperations:
 
     def sync(self, specs: list[str], options: dict[str, bool]) -> MemoryObjectReceiveStream[Report]:
         """Mirror packages; reports as they come."""
-        send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
         asked = wishes(
             specs,
             all_versions=options.get("all_versions", False),
             mode=self._mirror.config.policy.tarballs,
         )
+        send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
         work = partial(self._sync, asked, options.get("force", False), send)
         self._tasks.start_soon(work)
         return receive

@@ -135,6 +135,7 @@ class PackumentFetcher:
 
         Raises:
             UpstreamError: it could not be had.
+            DiskFaultError: it could not be put aside, or not be read again.
         """
         spool = self._store.temp_path(token, ".json")
         with disk_faults(spool):
@@ -151,7 +152,8 @@ class PackumentFetcher:
         try:
             await self._large.acquire()
             try:
-                raw = await self._threads.run(path.read_bytes)
+                with disk_faults(path):
+                    raw = await self._threads.run(path.read_bytes)
             except BaseException:
                 self._large.release()
                 raise

@@ -1,0 +1,154 @@
+"""The control socket of a running daemon."""
+
+import os
+import signal
+import socket
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import aiohttp
+import anyio
+import anyio.abc
+import pytest
+
+from npmmirror.control.client import ControlClient, DaemonGoneError, daemon_of
+from npmmirror.testing import faults
+from tests.daemon.conftest import Open, RunningMirror
+
+pytestmark = pytest.mark.anyio
+
+
+async def post(mirror: RunningMirror, route: str, body: bytes) -> int:
+    """The status of a request that no client of ours would send."""
+    connector = aiohttp.UnixConnector(str(mirror.socket))
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(f"http://daemon{route}", data=body) as response,
+    ):
+        return response.status
+
+
+async def test_the_service_and_its_group_alone_may_ask(mirror: Open) -> None:
+    """The socket's permissions are those of the mirror's files."""
+    async with mirror() as here, here.running():
+        await here.at_head()
+        assert stat.S_IMODE(here.socket.stat().st_mode) == 0o660
+
+
+async def test_a_socket_left_by_a_kill_is_nobody(mirror: Open) -> None:
+    """It is replaced by the next daemon; until then there is none."""
+    async with mirror() as here:
+        here.config.storage.data_dir.mkdir()
+        with closing(socket.socket(socket.AF_UNIX)) as left:
+            left.bind(str(here.socket))
+        async with daemon_of(here.config.storage.data_dir) as daemon:
+            assert daemon is None
+        here.socket.unlink()
+        async with here.running():
+            await here.at_head()
+
+
+async def test_a_data_directory_with_a_long_path(mirror: Open, tmp_path: Path) -> None:
+    """The kernel takes 107 bytes: the socket lies elsewhere, and is found there."""
+    data_dir = tmp_path / ("d" * 120)
+    async with mirror(storage={"data_dir": str(data_dir)}) as here:
+        async with here.running():
+            async with daemon_of(data_dir) as daemon:
+                assert daemon is not None
+                assert (await daemon.status())["daemon"]["pid"] == os.getpid()
+            assert not (data_dir / "control.sock").exists()
+        assert not here.socket.exists()
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/sync", b"not json"),
+        ("/sync", b'{"specs": ["git+https://code.example/x"], "options": {}}'),
+        ("/sync", b"{}"),
+        ("/retry", b'{"packages": 5}'),
+        ("/nowhere", b"{}"),
+    ],
+)
+async def test_a_bad_request_is_refused_and_the_daemon_goes_on(
+    mirror: Open, route: str, body: bytes
+) -> None:
+    """Whatever is sent over the socket, it ends nothing."""
+    async with mirror() as here, here.running():
+        await here.at_head()
+        assert await post(here, route, body) >= 400
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        status = await here.until(lambda status: status["totals"]["tarballs"] == 1)
+        assert status["daemon"]["state"] == "running"
+
+
+async def test_nobody_answers(mirror: Open) -> None:
+    """The client says so in a sentence."""
+    async with mirror() as here, here.control() as daemon:
+        with pytest.raises(DaemonGoneError, match="the daemon does not answer at"):
+            await daemon.status()
+
+
+async def test_a_daemon_that_dies_meanwhile(mirror: Open) -> None:
+    """An answer that is cut off is no answer."""
+    async with mirror() as here:
+        here.config.storage.data_dir.mkdir()
+        listener = await anyio.create_unix_listener(here.socket)
+
+        async def hang_up(stream: anyio.abc.SocketStream) -> None:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+            await stream.aclose()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, hang_up)
+            async with ControlClient(here.socket) as daemon:
+                with pytest.raises(DaemonGoneError):
+                    await daemon.status()
+            tasks.cancel_scope.cancel()
+        await listener.aclose()
+
+
+async def test_the_status_tells_what_is_in_work(mirror: Open) -> None:
+    """Beside a request that hangs: names, counts, the oldest change, the lag."""
+    async with mirror() as here:
+        here.upstream.registry.publish("slow", "1.0.0")
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        here.upstream.fault("packument", faults.Stall(), name="slow", times=1)
+        async with here.running():
+            status = await here.until(
+                lambda status: status["totals"]["tarballs"] == 1 and status["fetch"]["in_work"] == 1
+            )
+            assert status["fetch"]["packages"] == ["slow"]
+            assert status["buffer"]["depth"] == 2
+            assert status["mirror"]["oldest_unfinished_at"] is not None
+            assert not status["mirror"]["at_head"]
+            here.upstream.release()
+            status = await here.at_head()
+            assert status["mirror"]["oldest_unfinished_at"] is None
+
+
+async def test_a_retry_of_everything(mirror: Open) -> None:
+    """Without names all rows are woken; with names theirs alone."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        for name in ("a", "b", "c"):
+            here.upstream.registry.publish(name, "1.0.0")
+        armed = here.upstream.fault("tarball", faults.Status(404), times=None)
+        async with here.running(), here.control() as daemon:
+            await here.until(lambda status: sum(status["dead_letters"].values()) == 3)
+            here.upstream.heal(armed)
+            assert await daemon.retry(["a"]) == 1
+            await here.until(lambda status: status["totals"]["tarballs"] == 1)
+            assert await daemon.retry([]) == 2
+            await here.until(lambda status: status["totals"]["tarballs"] == 3)
+
+
+async def test_a_signal_ends_the_daemon_and_its_socket(mirror: Open) -> None:
+    """SIGTERM is all that systemd sends."""
+    async with mirror() as here:
+        async with here.running() as stop:
+            await here.at_head()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await stop.wait()
+        assert not here.socket.exists()
