@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npmmirror import __version__
-from npmmirror.cli import config, retry, run, show, status, sync, verify
+from npmmirror.cli import config, reindex, retry, run, show, status, sync, verify
 from npmmirror.cli.output import complain, paint
 from npmmirror.errors import NpmmirrorError
 
@@ -29,7 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (run.run, sync.sync, status.status, show.show, verify.verify, retry.retry):
+for _command in (
+    *(run.run, sync.sync, status.status, show.show, verify.verify, retry.retry),
+    *(reindex.reindex,),
+):
     app.command()(_command)
 app.add_typer(config.group, name="config")
 

@@ -168,12 +168,11 @@ async def resumption(now: Transaction, command: str) -> Resumption | None:
 
 
 async def newest_ordinal(now: Transaction) -> int:
-    """The newest record that left a row, wherever that is; reads all versions."""
+    """The newest record that left a row, those of files aside."""
     [(ordinal,)] = await now.rows(
         "SELECT max(coalesce((SELECT max(ordinal) FROM marks), 0), "
         "coalesce((SELECT max(ordinal) FROM revisions), 0), "
         "coalesce((SELECT max(ordinal) FROM packages), 0), "
-        "coalesce((SELECT max(ordinal) FROM versions), 0), "
         "coalesce((SELECT max(ordinal) FROM followings), 0))"
     )
     return int(ordinal)

@@ -53,7 +53,8 @@ SELECT n.id, t.item, t.reason, t.not_before, t.attempts, t.rev, t.seq, t.deleted
 FROM old.work_list AS t JOIN old.packages AS o ON o.id = t.package_id
 JOIN main.packages AS n ON n.name = o.name
 LEFT JOIN main.versions AS v ON v.package_id = n.id AND v.version = t.item
-WHERE t.item = '' OR (v.version IS NOT NULL AND v.state NOT IN ('held', 'unverifiable'))
+WHERE n.state <> 'erased'
+    AND (t.item = '' OR (v.version IS NOT NULL AND v.state NOT IN ('held', 'unverifiable')))
 ORDER BY t.id
 """
 _SKIPPED: Final = """
@@ -84,13 +85,18 @@ async def drop_unwanted(now: Transaction) -> None:
     await now.run(_UNWANTED)
 
 
-async def carry(now: Transaction) -> bool:
+async def carry(now: Transaction) -> bool | None:
     """Take over what the index before knows and the archive does not.
 
     Returns:
         Whether the log holds everything that the index before was made of. Where it does not, what
-        that index calls finished may be lost, and is not taken over.
+        that index calls finished may be lost, and is not taken over. None where it was made by a
+        newer program, and nothing is.
     """
+    [(theirs,)] = await now.rows("PRAGMA old.user_version")
+    [(ours,)] = await now.rows("PRAGMA main.user_version")
+    if not 0 < theirs <= ours:
+        return None
     [(agrees,)] = await now.rows(_AGREES)
     for statement in (*_ALWAYS, *(_IF_COMMON if agrees else ())):
         await now.run(statement)

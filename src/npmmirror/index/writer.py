@@ -211,14 +211,16 @@ class IndexWriter:
         async with self._database.moment() as now:
             return await bookkeeping.resumption(now, command)
 
-    async def made_by(self) -> str | None:
-        """The program and version that made the file."""
+    async def marked_cursor(self) -> Seq | None:
+        """The newest cursor that a mark of the log tells; None where none does."""
         async with self._database.moment() as now:
-            row = await now.row("SELECT value FROM meta WHERE key = 'created_by'")
-        return row[0] if row is not None else None
+            return await bookkeeping.last_marked_cursor(now)
 
     async def newest_ordinal(self) -> int:
-        """The newest record that left a row; a mark's where a group was committed whole."""
+        """The newest record that left a row, those of files aside; 0 in a new index.
+
+        It is the last mark, but where a group was committed whose mark is damaged.
+        """
         async with self._database.moment() as now:
             return await bookkeeping.newest_ordinal(now)
 
