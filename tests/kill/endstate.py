@@ -71,9 +71,13 @@ def read(data_dir: Path) -> EndState:
     return EndState(packages, dict(_files(data_dir / "packages")))
 
 
-def connect(data_dir: Path) -> sqlite3.Connection:
-    """A connection to the index that only reads, also beside a running daemon."""
-    return sqlite3.connect(f"{(data_dir / 'index.db').as_uri()}?mode=ro", uri=True, timeout=10)
+def connect(data_dir: Path, *, writable: bool = False) -> sqlite3.Connection:
+    """A connection to the index, also beside a running daemon.
+
+    It reads only, unless it has to recover what a loss of power left: for that it is `writable`.
+    """
+    mode = "rw" if writable else "ro"
+    return sqlite3.connect(f"{(data_dir / 'index.db').as_uri()}?mode={mode}", uri=True, timeout=10)
 
 
 def differences(one: EndState, other: EndState) -> list[str]:
