@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 
 from npmmirror.archive import CaptureReader, Damage, SetAside
@@ -613,3 +614,26 @@ async def test_the_report_is_the_documents_example(mirror: Open) -> None:
     assert list(example["totals"]) == list(told["totals"])
     assert list(example["damages"][0]) == [field.name for field in fields(Finding)]
     assert list(example["set_aside"][0]) == [field.name for field in fields(SetAside)]
+
+
+async def test_what_is_news_is_known_before_the_work_list_is_served(mirror: Open) -> None:
+    """Behind the start of following stands all that was judged by it: a replay judges alike."""
+    async with mirror(follow={"since": "now"}) as here:
+        here.upstream.registry.publish("a", "1.0.0")
+        here.upstream.fault("tarball", faults.Status(404), times=2)
+        await here.sync("a")
+        assert here.work_list("a")
+        before = records(here.config)[-1].ordinal
+        here.upstream.fault("root", faults.Stall(), times=1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_at_head_once, here)
+            await here.upstream.asked("root")
+            here.upstream.release()
+        behind = [one.kind for one in records(here.config) if one.ordinal > before]
+        assert behind[0] is Kind.FOLLOWING
+        assert Kind.TARBALL in behind
+
+
+async def _at_head_once(here: RunningMirror) -> None:
+    async with here.running():
+        await here.at_head()

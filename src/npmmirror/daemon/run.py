@@ -91,7 +91,7 @@ class Daemon:
             registry=self._source.registry,
             data_dir=str(self._config.storage.data_dir),
         )
-        producers = (partial(self._follow, stop), self._mirror.feed.serve_work_list, self._watch)
+        producers = (partial(self._follow, stop), self._watch)
         await self._mirror.run(stop, *producers)
         log.info("stopped", finished=self._mirror.recorder.finished)
 
@@ -116,6 +116,9 @@ class Daemon:
             tasks.start_soon(ControlServer(operations, path).serve)
             tasks.start_soon(self._follower.run, cursor)
             tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
+            # Not before it is known when following began: what is news depends on it, now and when
+            # the log is replayed.
+            tasks.start_soon(self._mirror.feed.serve_work_list)
 
     async def _standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, held against the buffer."""
@@ -142,7 +145,10 @@ class Daemon:
             cursor = mark.cursor
         if cursor is None:
             cursor = await self._follower.start_cursor(self._config.follow.since)
-        checkpoint = await self._buffer.end()
+            checkpoint = await self._buffer.end()
+        else:
+            # What the buffer still holds may not be finished: the index that knew it is lost.
+            checkpoint = await self._buffer.start()
         await index.rewind(cursor, checkpoint, None)
         reach("start.rewound")
         # A page of no rows: whatever happens to the buffer, there is a place to go back to.
