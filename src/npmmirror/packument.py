@@ -18,6 +18,7 @@ from npmmirror.plain import plain_facts
 SECURITY_VERSION = "0.0.1-security"
 """The version that npm puts in the place of a package that it took down."""
 
+_HEAD = 1024
 _NOT_VERSIONS = frozenset({"created", "modified", "unpublished"})
 _Members = Mapping[str, Raw]
 _T = TypeVar("_T")
@@ -66,7 +67,7 @@ class Packument:
         problems: What was not understood, as `place: word`.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes | memoryview = field(repr=False)
     name: str
     rev: str | None
     modified: str | None
@@ -84,7 +85,7 @@ class Packument:
     _decoded: dict[str, Manifest] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def parse(cls, raw: bytes, *, name: str) -> "Packument":
+    def parse(cls, raw: bytes | memoryview, *, name: str) -> "Packument":
         """Read the document of package `name`.
 
         Raises:
@@ -93,7 +94,7 @@ class Packument:
         try:
             top = members(raw)
         except UnreadableError as error:
-            reason = "html" if raw.lstrip()[:1] == b"<" else error.reason
+            reason = "html" if bytes(raw[:_HEAD]).lstrip()[:1] == b"<" else error.reason
             raise NotAPackumentError(reason, name) from error
         reader = _Reader(top)
         if not reader.belongs_to(name):

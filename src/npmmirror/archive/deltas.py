@@ -28,6 +28,7 @@ times as long (`benchmarks/README.md`)."""
 LARGE_LEVEL = 8
 """For large documents whole, made once in 255 revisions: up to 30 % smaller."""
 LARGE_BYTES = 1 << 20
+Octets = bytes | memoryview
 Prefix = tuple[ZstdDict, int]
 """A document that a frame refers to, as the zstd module passes it around."""
 
@@ -69,7 +70,7 @@ class PayloadEncoder:
     """
 
     def encode(
-        self, raw: bytes, chain: Chain | None, documents: Documents, *, aside: bool = False
+        self, raw: Octets, chain: Chain | None, documents: Documents, *, aside: bool = False
     ) -> Payload:
         """The document as a delta of its chain, or whole where that is better or all there is.
 
@@ -84,7 +85,7 @@ class PayloadEncoder:
                 return Payload(stored, len(raw), sha256, number, base)
         return Payload(_whole(raw), len(raw), sha256)
 
-    def _delta(self, raw: bytes, place: Location, documents: Documents) -> bytes | None:
+    def _delta(self, raw: Octets, place: Location, documents: Documents) -> bytes | None:
         """The delta; None where its base cannot be read, or it saves less than a quarter."""
         try:
             base = documents.document(place)
@@ -110,7 +111,7 @@ class PayloadEncoder:
         return stored if 4 * len(stored) < 3 * len(_whole(raw)) else None
 
 
-def _whole(raw: bytes) -> bytes:
+def _whole(raw: Octets) -> bytes:
     level = LARGE_LEVEL if len(raw) >= LARGE_BYTES else LEVEL
     return compress(
         raw,

@@ -14,7 +14,6 @@ from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Job
 from npmmirror.pipeline.packuments import (
-    INLINE_BYTES,
     Body,
     Examined,
     Examiner,
@@ -113,16 +112,21 @@ class Looker:
         unchanged = Mirrored(changed=False)
         if known is None or job.want is None:
             return Look(unchanged, known)
-        packument = await self._threads.run(self._examiner.captured, job.package, known)
-        effects = None
-        if packument is not None:
-            effects = self._examiner.compare(packument, known, self._following_since())
-        return Look(unchanged, known, packument, effects)
+        release = await self._fetcher.turn(self._examiner.captured_length(known))
+        try:
+            packument, effects = await self._threads.run(
+                self._examiner.again, job.package, known, self._following_since()
+            )
+        except BaseException:
+            if release is not None:
+                release()
+            raise
+        return Look(unchanged, known, packument, effects, release=release)
 
     async def _found(self, job: Job, known: Known | None, body: Body) -> Look:
         examine = partial(
             self._examiner.examine,
-            body.raw,
+            body.document,
             name=job.package,
             known=known,
             announced_rev=_announced(job),
@@ -130,7 +134,7 @@ class Looker:
             etag=body.etag,
         )
         try:
-            if len(body.raw) <= INLINE_BYTES:
+            if body.is_small:
                 examined = examine()
             else:
                 examined = await self._threads.run(examine)
@@ -141,6 +145,10 @@ class Looker:
                 DOCUMENT, job.package, error.reason, str(error), again=again
             )
             return Look(Failed(error.reason, None, str(error), counts=not everywhere), known)
+        except DiskFaultError as fault:
+            _let_go(body)
+            self._disk.fault("disk", str(fault))
+            return Look(Failed("disk", None, str(fault), counts=False), known)
         except BaseException:
             _let_go(body)
             raise

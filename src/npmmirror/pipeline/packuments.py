@@ -15,10 +15,12 @@ from npmmirror.archive import (
     TarballStore,
     disk_faults,
 )
-from npmmirror.capture import Chain, Payload
+from npmmirror.archive.deltas import Documents
+from npmmirror.capture import Location, Payload
 from npmmirror.diff import changed_versions, diff, is_stale
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument
+from npmmirror.pipeline.large import LargeDocument
 from npmmirror.upstream import Found, Missing, NotModified, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
@@ -26,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 INLINE_BYTES = 64 * 1024
 """Documents up to this size are examined on the loop: handing them to a thread costs as much."""
-SPOOL_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,12 @@ class Examiner:
 
     def __init__(self, archive: CaptureReader, encoder: PayloadEncoder) -> None:
         self._archive = archive
+        self._others: Documents = archive
         self._encoder = encoder
 
     def examine(
         self,
-        raw: bytes,
+        document: bytes | LargeDocument,
         *,
         name: str,
         known: Known | None,
@@ -65,12 +67,21 @@ class Examiner:
 
         Raises:
             NotAPackumentError: the bytes are no packument of this package.
+            DiskFaultError: they, or those of a document before, cannot be read back.
         """
+        raw: bytes | memoryview
+        if isinstance(document, LargeDocument):
+            raw, others = document.content, _alternately(self._others, document)
+        else:
+            raw, others = document, self._others
         packument = Packument.parse(raw, name=name)
+        chain = known.chain if known else None
         if is_stale(packument, known, announced_rev):
-            return Examined(packument, self._aside(raw, known), None, True, etag)
-        effects = self.compare(packument, known, following_since)
-        payload = self._encoder.encode(raw, known.chain if known else None, self._archive)
+            payload = self._encoder.encode(raw, chain, others, aside=True)
+            is_old = known is not None and payload.sha256 in {known.sha256, known.stale_sha256}
+            return Examined(packument, None if is_old else payload, None, True, etag)
+        effects = self._compare(packument, known, following_since, others)
+        payload = self._encoder.encode(raw, chain, others)
         if known is not None and payload.sha256 == known.sha256 and not effects.events:
             return Examined(packument, None, effects, False, etag)
         return Examined(packument, payload, effects, False, etag)
@@ -79,39 +90,84 @@ class Examiner:
         self, packument: Packument, known: Known | None, following_since: str | None
     ) -> Effects:
         """The difference to what is known; loads the document before where bodies changed."""
+        return self._compare(packument, known, following_since, self._others)
+
+    def _compare(
+        self,
+        packument: Packument,
+        known: Known | None,
+        following_since: str | None,
+        others: Documents,
+    ) -> Effects:
         previous = None
         if known is not None and changed_versions(packument, known):
-            previous = self.captured(packument.name, known)
+            previous = _captured(packument.name, known, others)
         return diff(packument, known, previous, following_since=following_since)
 
-    def captured(self, name: str, known: Known) -> Packument | None:
-        """The newest document that is captured and not stale; None where none can be read."""
-        if known.place is None:
-            return None
-        try:
-            return Packument.parse(self._archive.document(known.place), name=name)
-        except ErasedError:
-            return None
-        except CaptureDamagedError as error:
-            # One damaged record must not keep its package from being mirrored.
-            log.warning("capture_damaged", package=name, error=str(error))
-            return None
+    def again(
+        self, name: str, known: Known, following_since: str | None
+    ) -> tuple[Packument | None, Effects | None]:
+        """The newest document that is captured and not stale, compared with what is known.
 
-    def _aside(self, raw: bytes, known: Known | None) -> Payload | None:
-        chain: Chain | None = known.chain if known else None
-        payload = self._encoder.encode(raw, chain, self._archive, aside=True)
-        if known is not None and payload.sha256 in {known.sha256, known.stale_sha256}:
-            return None
-        return payload
+        None where none can be read.
+        """
+        packument = _captured(name, known, self._others)
+        if packument is None:
+            return None, None
+        return packument, self.compare(packument, known, following_since)
+
+    def captured_length(self, known: Known) -> int:
+        """How many bytes that document has; 0 where none can be read."""
+        if known.place is None:
+            return 0
+        try:
+            return self._archive.record(known.place).length or 0
+        except CaptureDamagedError:
+            return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Alternating:
+    """Other documents, read while the large one at hand makes room for them."""
+
+    others: Documents
+    large: LargeDocument
+
+    def document(self, place: Location) -> bytes:
+        """See `Documents.document`."""
+        with self.large.absent():
+            return self.others.document(place)
+
+
+def _alternately(others: Documents, large: LargeDocument) -> Documents:
+    return _Alternating(others, large)
+
+
+def _captured(name: str, known: Known, others: Documents) -> Packument | None:
+    if known.place is None:
+        return None
+    try:
+        return Packument.parse(others.document(known.place), name=name)
+    except ErasedError:
+        return None
+    except CaptureDamagedError as error:
+        # One damaged record must not keep its package from being mirrored.
+        log.warning("capture_damaged", package=name, error=str(error))
+        return None
 
 
 @dataclass(slots=True)
 class Body:
-    """A document's bytes in memory; `release` lets the next large one pass."""
+    """A document in memory; `release` lets the next large one pass."""
 
-    raw: bytes
+    document: bytes | LargeDocument
     etag: str | None
     release: Callable[[], None] | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be examined on the loop."""
+        return isinstance(self.document, bytes) and len(self.document) <= INLINE_BYTES
 
 
 class PackumentFetcher:
@@ -135,7 +191,6 @@ class PackumentFetcher:
 
         Raises:
             UpstreamError: it could not be had.
-            DiskFaultError: it could not be put aside, or not be read again.
         """
         spool = self._store.temp_path(token, ".json")
         with disk_faults(spool):
@@ -148,15 +203,29 @@ class PackumentFetcher:
             return Body(answer.raw, answer.etag)
         return await self._take_turn(answer.raw, answer.etag)
 
+    async def turn(self, length: int) -> Callable[[], None] | None:
+        """Wait until a document of this length may be in memory; what is called when it is not.
+
+        None where it is no large one.
+        """
+        if length <= self._large_bytes:
+            return None
+        await self._large.acquire()
+        return self._large.release
+
     async def _take_turn(self, path: Path, etag: str | None) -> Body:
         try:
             await self._large.acquire()
             try:
-                with disk_faults(path):
-                    raw = await self._threads.run(path.read_bytes)
+                document = await self._threads.run(LargeDocument.take, path)
             except BaseException:
                 self._large.release()
                 raise
         finally:
             await self._threads.run(path.unlink, missing_ok=True)
-        return Body(raw, etag, self._large.release)
+
+        def release() -> None:
+            document.close()
+            self._large.release()
+
+        return Body(document, etag, release)
