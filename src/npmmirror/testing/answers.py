@@ -1,5 +1,6 @@
 """The registry's answers over HTTP, from bytes that are rendered once."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -37,7 +38,15 @@ def answer(registry: ScriptedRegistry, asked: Asked, encodings: Iterable[str]) -
 
 def json_answer(status: int, said: Any) -> Answer:
     """An answer of JSON."""
-    return Answer(status, {"Content-Type": "application/json"}, orjson.dumps(said))
+    return Answer(status, {"Content-Type": "application/json"}, _dumps(said))
+
+
+def _dumps(said: Any) -> bytes:
+    try:
+        return orjson.dumps(said)
+    except TypeError:
+        # Names in the feed may hold lone surrogates, which only escapes can spell.
+        return json.dumps(said).encode()
 
 
 def _feed(registry: ScriptedRegistry, asked: Asked) -> Answer:

@@ -22,8 +22,8 @@ async def send(
         await released.wait()
     if delivery.reset and delivery.sent is None:
         return _cut(request, web.StreamResponse(), reset=True)
-    if delivery.endless:
-        return await _endless(request, web.StreamResponse(headers=answer.headers))
+    if delivery.endless or delivery.zeros is not None:
+        return await _bomb(request, delivery)
     if delivery.sent is None and delivery.rate is None:
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
@@ -46,6 +46,26 @@ async def _drip(response: web.StreamResponse, body: bytes, rate: float) -> None:
         await response.write(body[start : start + piece])
         await asyncio.sleep(piece / rate)
     await response.write_eof()
+
+
+async def _bomb(request: web.BaseRequest, delivery: Delivery) -> web.StreamResponse:
+    response = web.StreamResponse(headers=delivery.answer.headers)
+    if delivery.zeros is None:
+        return await _endless(request, response)
+    response.content_length = delivery.length
+    return await _zeros(request, response, delivery.zeros)
+
+
+async def _zeros(
+    request: web.BaseRequest, response: web.StreamResponse, number: int
+) -> web.StreamResponse:
+    """Write zeros until it is enough, or until the client goes away."""
+    await response.prepare(request)
+    piece = bytes(min(number, 1 << 20))
+    for left in range(number, 0, -len(piece)):
+        await response.write(piece[:left])
+    await response.write_eof()
+    return response
 
 
 async def _endless(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:

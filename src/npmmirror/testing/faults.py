@@ -27,7 +27,7 @@ class Delivery:
     `length` is what `Content-Length` says. After `sent` bytes the connection is closed, or reset
     where `reset` is set. `rate` is in bytes a second. `stalled`: nothing more comes after `sent`
     bytes (None: not even the head) until the upstream releases its stalled answers. `endless`:
-    the body is gzip that never ends.
+    the body is gzip that never ends. `zeros`: the body is so many zeros, made as they are sent.
     """
 
     answer: Answer
@@ -37,6 +37,7 @@ class Delivery:
     rate: float | None = None
     stalled: bool = False
     endless: bool = False
+    zeros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,20 @@ class EndlessGzip(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class Zeros(Fault):
+    """So many zeros instead of the body. `announced`: their number is told in advance."""
+
+    kind: ClassVar[str] = "zeros"
+    number: int = 10_000_000_000
+    announced: bool = False
+
+    def play(self, answer: Answer) -> Delivery:
+        """See `Fault.play`."""
+        plain = Answer(200, _without(answer, "Content-Encoding"))
+        return Delivery(plain, length=self.number if self.announced else None, zeros=self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Fault):
     """Nothing comes (after so many bytes of the body) until the stalled are released."""
 
@@ -221,6 +236,7 @@ KINDS: dict[str, type[Fault]] = {
         Drip,
         WrongEncoding,
         EndlessGzip,
+        Zeros,
         Stall,
         Redirect,
     )
