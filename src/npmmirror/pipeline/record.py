@@ -122,12 +122,14 @@ class Recorder:
     async def _gather(
         self, first: Result, results: MemoryObjectReceiveStream[Result]
     ) -> tuple[list[Done], list[int]]:
-        """What comes within the pace; at once when nothing else is in work."""
+        """What comes within the pace; at once when nothing else is in work, or waits for it."""
         dones: list[Done] = []
         passed: list[int] = []
         _sort_in(first, dones, passed)
         with anyio.move_on_after(self._pace.seconds):
             while len(dones) < self._pace.count and self._in_work() > len(dones):
+                if dones and dones[-1].release is not None:
+                    break  # the next large document waits for this one
                 try:
                     _sort_in(await results.receive(), dones, passed)
                 except anyio.EndOfStream:
