@@ -65,12 +65,14 @@ class RunningMirror:
 
     async def until(self, true_of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first status of which something is true."""
-        with anyio.fail_after(PATIENCE):
+        status: dict[str, Any] = {}
+        with anyio.move_on_after(PATIENCE):
             while True:
                 status = await self.status()
                 if true_of(status):
                     return status
                 await anyio.sleep(0.02)
+        raise AssertionError(f"not so within {PATIENCE} s: {status}")
 
     async def at_head(self) -> dict[str, Any]:
         """Wait until everything announced is finished and nothing is due."""
@@ -179,7 +181,12 @@ def mirror(tmp_path: Path) -> Open:
     ) -> AsyncIterator[RunningMirror]:
         given: dict[str, dict[str, Any]] = {
             "follow": {"since": 0, "poll_seconds": 0.05},
-            "fetch": {"retry_seconds": 0.05, "retry_max_seconds": 0.2, "concurrency": 8},
+            "fetch": {
+                "retry_seconds": 0.05,
+                "retry_max_seconds": 0.2,
+                "concurrency": 8,
+                "drain_seconds": 5.0,
+            },
             "storage": {"commit_seconds": 0.02, "min_free_bytes": 0},
             "policy": {},
         }
