@@ -45,6 +45,16 @@ def tarball_path(name: str, version: str, hash_length: int) -> str:
     return f"{directory}/{path}" if directory else path
 
 
+def package_directories(name: str) -> list[str]:
+    """Every directory, relative to `storage.packages_dir`, that may hold tarballs of a package.
+
+    Whatever `hash_length` was when a file was stored. Only what lies in them directly is the
+    package's: where `hash_length` is 0, its directory may bear the name of a hash.
+    """
+    folder, digest = encode_name(name), _digest(name)
+    return [folder, *(f"{digest[:length]}/{folder}" for length in range(1, len(digest) + 1))]
+
+
 def split_path(path: str) -> tuple[str, str] | None:
     """Name and version of a file found under `storage.packages_dir`; None: not told by its path.
 

@@ -6,7 +6,14 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from npmmirror.layout import decode_name, encode_name, split_path, staging_name, tarball_path
+from npmmirror.layout import (
+    decode_name,
+    encode_name,
+    package_directories,
+    split_path,
+    staging_name,
+    tarball_path,
+)
 from npmmirror.testing.oddities import NAMES
 
 HOSTILE = (
@@ -160,3 +167,13 @@ def test_tries_have_files_of_their_own() -> None:
     """The token keeps them apart, for long names too."""
     for name in ("left-pad", "n" * 300):
         assert staging_name(name, "1.0.0", "a") != staging_name(name, "1.0.0", "b")
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 7, 64])
+@pytest.mark.parametrize("name", ["left-pad", "@Scope/Name", "ab", "x" * 300])
+def test_the_directories_of_a_package_hold_its_tarballs(name: str, length: int) -> None:
+    """Whatever the length of the hash was; and each has its own end."""
+    directories = package_directories(name)
+    assert tarball_path(name, "1.0.0", length).rpartition("/")[0] in directories
+    assert len(set(directories)) == 65
+    assert {directory.rpartition("/")[2] for directory in directories} == {encode_name(name)}

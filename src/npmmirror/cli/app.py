@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npmmirror import __version__
-from npmmirror.cli import config, reindex, retry, run, show, status, sync, verify
+from npmmirror.cli import config, erase, reindex, retry, run, show, status, sync, verify
 from npmmirror.cli.output import complain, paint
 from npmmirror.errors import NpmmirrorError
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 for _command in (
     *(run.run, sync.sync, status.status, show.show, verify.verify, retry.retry),
-    *(reindex.reindex,),
+    *(reindex.reindex, erase.erase),
 ):
     app.command()(_command)
 app.add_typer(config.group, name="config")

@@ -21,7 +21,9 @@ def reindex(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
-    """Make the index anew of the capture log. Interrupted, the next one goes on from there.
+    """Make the index anew of the capture log.
+
+    Interrupted, the next one goes on from there.
 
     Example: npmmirror reindex
     """

@@ -10,7 +10,7 @@ hundred times more could hold hundreds of documents that failed."""
 
 
 def run(context: typer.Context) -> None:
-    """Follow the registry's changes and mirror them, until told to stop.
+    """Follow the registry's changes and mirror them, until stopped.
 
     Example: npmmirror --config /etc/npmmirror/mirror.toml run
     """

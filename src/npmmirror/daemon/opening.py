@@ -23,7 +23,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import Group, IndexReader, IndexWriter, Mark
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.packuments import Examiner
-from npmmirror.pipeline.replay import roll_forward
+from npmmirror.pipeline.replay import ERASE, roll_forward
 from npmmirror.worker_threads import WorkerThreads
 
 _EMPTY = frozenset({Kind.GENESIS, Kind.MARK})
@@ -80,6 +80,8 @@ async def open_archive_and_index(
         reader = stack.enter_context(CaptureReader(captures))
         examiner = Examiner(reader, PayloadEncoder())
         _tell(archive)
+        if (erasure := await index.resumption(ERASE)) is not None:
+            log.warning("erase_unfinished", package=erasure.place)
         now = timestamp(clock.now())
         if mark is None and _is_empty(reader):
             first = await writing.run(seal, archive, None, now)

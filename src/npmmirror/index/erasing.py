@@ -32,6 +32,11 @@ _FILES: Final = """
 UPDATE versions SET state = 'dropped', reason = 'erased', path = NULL, ordinal = ?2
 WHERE package_id = ?1 AND state IN ('held', 'unverifiable')
 """
+# Else `verify --repair` would fetch again what was lost before.
+_LOST: Final = """
+UPDATE versions SET reason = 'erased'
+WHERE package_id = ?1 AND reason IN ('missing', 'altered', 'unreadable')
+"""
 _REVISIONS: Final = "UPDATE revisions SET erased = 1, stale = 0 WHERE package_id = ?1"
 _PACKAGE: Final = """
 UPDATE packages SET
@@ -48,7 +53,7 @@ async def erase(now: Transaction, package: int, erasure: StoredErasure) -> Count
     state, *before = await _standing(now, package)
     for table in _EMPTIED:
         await now.run(f"DELETE FROM {table} WHERE package_id = ?", (package,))  # noqa: S608  constants
-    for statement in (_UNHELD, _VERSIONS, _REVISIONS):
+    for statement in (_UNHELD, _VERSIONS, _LOST, _REVISIONS):
         await now.run(statement, (package,))
     await now.run(_FILES, (package, erasure.ordinal))
     await now.run(_PACKAGE, (package, erasure.ordinal, erasure.at))

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -97,15 +98,7 @@ class IndexWriter:
 
     async def _commit(self, group: Group, clean: Callable[[Rows], Rows]) -> None:
         async with self._database.transaction() as now:
-            packages = await _packages(now, names(group), [name for name, _ in group.work_done])
-            commit = _Commit(now, Batches(group, packages), clean)
-            reach("index.begun")
-            await commit.captures()
-            await commit.files()
-            await commit.erasures()
-            await commit.work()
-            await commit.totals()
-            await bookkeeping.close_group(now, group)
+            await now.whole(partial(_put_group, group, clean))
             reach("index.before_commit")
         reach("index.committed")
 
@@ -201,10 +194,10 @@ class IndexWriter:
         async with self._database.transaction() as now:
             await carrying.take_bearings(now, at)
 
-    async def overwrite_deleted(self) -> None:
-        """From now on, have what is deleted overwritten in the file."""
-        async with self._database.moment() as now:
-            await now.run("PRAGMA secure_delete = ON")
+    async def vacuum(self) -> None:
+        """Write the whole file anew, so that nothing is left in it of what was ever deleted."""
+        async with self._database.bare() as now:
+            await now.run("VACUUM")
 
     async def resumption(self, command: str) -> Resumption | None:
         """How far a long command came; None where it is not in the middle of anything."""
@@ -236,6 +229,18 @@ class IndexWriter:
         """Forget it: the command came to its end."""
         async with self._database.transaction() as now:
             await now.run("DELETE FROM resumptions WHERE command = ?", (command,))
+
+
+async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transaction) -> None:
+    packages = await _packages(now, names(group), [name for name, _ in group.work_done])
+    commit = _Commit(now, Batches(group, packages), clean)
+    reach("index.begun")
+    await commit.captures()
+    await commit.files()
+    await commit.erasures()
+    await commit.work()
+    await commit.totals()
+    await bookkeeping.close_group(now, group)
 
 
 def _check_singular(group: Group) -> None:
