@@ -125,3 +125,15 @@ def derived(path: Path) -> dict[str, list[tuple[object, ...]]]:
         found = {table: index.execute(f"SELECT * FROM {table}").fetchall() for table in tables}  # noqa: S608 - constants
         found["totals"] = index.execute("SELECT * FROM totals WHERE number ORDER BY 1").fetchall()
     return found
+
+
+async def test_a_file_that_was_lost_is_not_looked_for_again(path: Path) -> None:
+    """`verify --repair` goes by the reason of a drop."""
+    lost = replace(drop("a", "1.0.0", 3), reason="missing")
+    async with await IndexWriter.open(path) as writer:
+        await writer.commit(telling("a", 1, "1.0.0"))
+        await writer.commit(Group(tarballs=(tarball("a", "1.0.0", 2),)))
+        await writer.commit(Group(drops=(lost,)))
+        await writer.commit(erasure("a", 11))
+    async with await IndexReader.open(path) as reader:
+        assert await reader.damaged() == []
