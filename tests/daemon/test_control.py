@@ -6,6 +6,7 @@ import socket
 import stat
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import anyio
@@ -13,6 +14,7 @@ import anyio.abc
 import pytest
 
 from npmmirror.control.client import ControlClient, DaemonGoneError, daemon_of
+from npmmirror.pipeline.look import Look, Looker
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
 
@@ -152,3 +154,22 @@ async def test_a_signal_ends_the_daemon_and_its_socket(mirror: Open) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             await stop.wait()
         assert not here.socket.exists()
+
+
+async def test_a_name_that_is_no_text_does_not_spoil_the_status(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone surrogate, while its package is in work: it is told as the index spells it."""
+    looked, whole = anyio.Event(), Looker.look
+
+    async def wait(self: Looker, *job: Any) -> Look:
+        await looked.wait()
+        return await whole(self, *job)
+
+    monkeypatch.setattr(Looker, "look", wait)
+    async with mirror() as here:
+        here.upstream.registry.put_document("odd\ud800", b"{}")
+        async with here.running():
+            status = await here.until(lambda status: bool(status["fetch"]["packages"]))
+            assert status["fetch"]["packages"] == ["odd\\ud800"]
+            looked.set()

@@ -109,15 +109,13 @@ class Mirror:
         Then no new job begins. Work that is not done `fetch.drain_seconds` after the stop is left
         as it is: the next start does it again.
         """
-        (send_jobs, receive_jobs), (send_results, receive_results) = self._jobs, self._results
-        with (
-            send_jobs,
-            receive_jobs,
-            send_results,
-            receive_results,
-            send_results.clone() as fetched,
-        ):
+        with self._results[0].clone() as fetched:
             await self._move(stop, producers, fetched)
+
+    def close(self) -> None:
+        """Close the channels, whether anything ever passed through them or not."""
+        for end in (*self._jobs, *self._results):
+            end.close()
 
     async def _move(
         self,
@@ -270,7 +268,7 @@ async def open_mirror(
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
         opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
-        yield Mirror(
+        mirror = Mirror(
             config,
             opened,
             upstream,
@@ -279,6 +277,8 @@ async def open_mirror(
             clock=clock,
             manner=manner,
         )
+        stack.callback(mirror.close)
+        yield mirror
 
 
 def _upstream(config: Config, source: Source, threads: WorkerThreads, clock: Clock) -> Upstream:

@@ -17,6 +17,7 @@ from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexStatus
 from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.watermark import Watermark
+from npmmirror.sqlite import storable
 
 Report = dict[str, Any]
 NAMES_SHOWN = 20
@@ -101,7 +102,7 @@ class Live:
         traffic = self.mirror.upstream.traffic
         return {
             "in_work": gate.running,
-            "packages": sorted(gate.packages())[:NAMES_SHOWN],
+            "packages": [storable(name) for name in sorted(gate.packages())[:NAMES_SHOWN]],
             "waiting": gate.waiting,
             "paused": host.reason or disk.reason,
             "paused_since": host.since or disk.since,
