@@ -119,6 +119,14 @@ def test_nothing_is_told_before_it_is_durable(trace: Traced) -> None:
     assert order.faults == []
 
 
+def test_nor_is_anything_a_step_later(trace: Traced) -> None:
+    """The same where directories, segments and databases are there already."""
+    run = trace.second()
+    order = watched(run, run.calls)
+    assert order.seen >= {"rename", "tarball", "mark", "receipt"}
+    assert order.faults == []
+
+
 def test_tarballs_are_published_in_either_way(trace: Traced) -> None:
     """Where there are many, the file system is synced as a whole; else each by itself."""
     synced = {call.name for call in trace.first().calls if call.name == "syncfs"}
