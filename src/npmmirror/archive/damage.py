@@ -161,7 +161,8 @@ def _header(
     for text in spellings:
         mended = _mended(text, following.prev)
         if mended is not None:
-            return unpack_header(mended)
+            with suppress(ValueError):  # what the chain vouches for may be no header all the same
+                return unpack_header(mended)
     return None
 
 

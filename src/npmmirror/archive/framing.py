@@ -11,7 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from npmmirror.capture import Kind, Location, NewRecord, Record
 
@@ -24,6 +24,7 @@ SEGMENT_HEADER_BYTES = 256
 FRAME_BYTES = 32
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
+_T = TypeVar("_T")
 Octets = bytes | bytearray | memoryview
 
 _FRAME = struct.Struct("<4sIIIBBHIQ")
@@ -224,20 +225,26 @@ def unpack_header(header: bytes) -> ChainedHeader:
     Raises:
         ValueError: it is none.
     """
-    said = json.loads(header)
     try:
+        said = json.loads(header)
         return ChainedHeader(
-            at=said["at"],
+            at=_of(str, said["at"]),
             kind=Kind(said["kind"]),
-            ordinal=int(said["ordinal"]),
+            ordinal=_of(int, said["ordinal"]),
             prev=_in_hex(said["prev"]),
-            name=said.get("name"),
-            facts=said.get("facts", {}),
-            length=said.get("length"),
+            name=_of(str, said["name"]) if "name" in said else None,
+            facts=_of(dict, said.get("facts", {})),
+            length=_of(int, said["length"]) if "length" in said else None,
             sha256=_in_hex(said["sha256"]) if "sha256" in said else None,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("no chained header") from error
+
+
+def _of(kind: type[_T], found: Any) -> _T:
+    if type(found) is not kind:
+        raise TypeError(f"{found!r:.80} is no {kind.__name__}")
+    return found
 
 
 def _in_base64(digest: str) -> str:
