@@ -90,6 +90,48 @@ async def test_an_unknown_package_is_not_complete(mirror: Open) -> None:
         assert not here.work_list("nowhere")
 
 
+async def test_a_sync_that_fails_leaves_what_was_announced_on_the_list(mirror: Open) -> None:
+    """A change that failed is finished by its row alone: a person's failure must not take it off."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        publish(here, "left-pad", "1.0.0")
+        here.upstream.fault("packument", faults.Status(500), name="left-pad", times=None)
+        async with here.running():
+            await here.until(lambda status: status["dead_letters"] == {"http_500": 1})
+        before = here.work_list("left-pad")
+        assert not (await one(here, "left-pad")).complete
+        assert here.work_list("left-pad") == before
+
+
+async def test_a_sync_that_finds_what_was_announced_takes_it_off_the_list(mirror: Open) -> None:
+    """A dead letter, too: nothing is left to do."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        publish(here, "left-pad", "1.0.0")
+        armed = here.upstream.fault("packument", faults.Status(500), name="left-pad", times=None)
+        async with here.running():
+            await here.until(lambda status: status["dead_letters"] == {"http_500": 1})
+        here.upstream.heal(armed)
+        assert (await one(here, "left-pad")).complete
+        assert not here.work_list("left-pad")
+
+
+async def test_a_sync_that_finds_an_older_document_leaves_the_announced_one_on_the_list(
+    mirror: Open,
+) -> None:
+    """What was asked for is held; the revision that the feed told of is still to come."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        publish(here, "left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            here.upstream.fault("packument", faults.Status(500), name="left-pad", times=None)
+            publish(here, "left-pad", "1.1.0")
+            await here.until(lambda status: status["dead_letters"] == {"http_500": 1})
+        here.upstream.heal()
+        here.upstream.registry.serve_stale("left-pad", 9)
+        before = here.work_list("left-pad")
+        assert (await one(here, "left-pad@1.0.0")).complete
+        assert here.work_list("left-pad") == before
+
+
 async def test_an_unmet_version_is_told(mirror: Open) -> None:
     """The document is captured all the same."""
     async with mirror() as here:

@@ -10,6 +10,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.clock import Clock, timestamp
+from npmmirror.diff import is_stale
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.outcome import (
@@ -169,7 +170,7 @@ class Fetcher:
     def _not_done(self, job: Job, failed: Failed) -> Done:
         """Nothing came of a job: all that it took on is to be tried again."""
         missed: list[TarballOutcome] = [MissedTarball(v, failed) for v in job.tarball_rows]
-        return self._done(job, Look(failed, None), [], missed)
+        return self._done(job, Look(failed, None), [], missed, settled=_is_for_the_row(job))
 
     async def _mirror(self, job: Job) -> Done:
         known = await self._index.known(job.package)
@@ -181,7 +182,8 @@ class Fetcher:
             wanted = await self._wanted(job, look)
             claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
-            return self._done(job, look, wanted, outcomes)
+            settled = await self._settles(job, look)
+            return self._done(job, look, wanted, outcomes, settled=settled)
         except BaseException:
             if look.release is not None:
                 look.release()
@@ -225,8 +227,28 @@ class Fetcher:
             claims += [Claim(*row) for row in await self._index.claims(job.package, stored)]
         return [replace(claim, row=job.work.get(claim.version)) for claim in claims]
 
+    async def _settles(self, job: Job, look: Look) -> bool:
+        """Whether the packument's row of the work list is done with, or put anew.
+
+        A row stands for an announced change. A person who asks meanwhile may fail, or be given the
+        document of before: neither is what was announced.
+        """
+        if _is_for_the_row(job):
+            return True
+        if not job.document or isinstance(look.outcome, Failed):
+            return False
+        rows = await self._index.work_of(job.package)
+        row = next((row for row in rows if row.item == PACKUMENT), None)
+        return row is None or _is_met(row, look)
+
     def _done(
-        self, job: Job, look: Look, wanted: list[str], outcomes: list[TarballOutcome]
+        self,
+        job: Job,
+        look: Look,
+        wanted: list[str],
+        outcomes: list[TarballOutcome],
+        *,
+        settled: bool,
     ) -> Done:
         tried = {outcome.version for outcome in outcomes}
         put = [
@@ -235,7 +257,7 @@ class Fetcher:
             *(self._left(job, version) for version in wanted if version not in tried),
         ]
         kept = {row.item for row in put}
-        taken = {*job.work, *tried, *([PACKUMENT] if job.document else [])}
+        taken = {*job.work, *tried, *([PACKUMENT] if settled else [])}
         return Done(
             job=job,
             outcome=self._outcome(job, look),
@@ -320,6 +342,17 @@ class Fetcher:
         if row is not None:
             return replace(row, not_before=now)
         return WorkItem(job.package, version, WANTED, now, since=now)
+
+
+def _is_for_the_row(job: Job) -> bool:
+    """Whether the job takes the place of the packument's row, or has taken it on."""
+    return PACKUMENT in job.work or (job.document and job.change is not None)
+
+
+def _is_met(row: WorkItem, look: Look) -> bool:
+    """Whether the document found is the one that the row waits for."""
+    found = look.packument
+    return found is not None and not row.deleted and not is_stale(found, None, row.rev)
 
 
 def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:
