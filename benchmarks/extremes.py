@@ -200,6 +200,7 @@ class Step:
     """What was measured while one extreme was worked on."""
 
     what: str
+    before_mib: float
     peak_mib: float
     seconds: float
     small: list[float] = field(repr=False)
@@ -208,7 +209,7 @@ class Step:
         """A row of the table."""
         small = sorted(self.small)
         return (
-            f"| {self.what} | {self.peak_mib:,.0f} | {self.seconds:.1f} | {len(small)} | "
+            f"| {self.what} | {self.before_mib:,.0f} | {self.peak_mib:,.0f} | {self.seconds:.1f} | {len(small)} | "
             f"{statistics.median(small):.2f} | {small[int(len(small) * 0.95)]:.2f} "
             f"| {small[-1]:.2f} |"
         )
@@ -228,12 +229,13 @@ class Bench:
         print(f"{what}: documents of {length:,} bytes", file=sys.stderr)
         self._steps += 1
         self.daemon.forget_peak()
+        before = self.daemon.peak_mib()
         began = time.monotonic()
         with SmallChanges(self._upstream, self.daemon, f"small-{self._steps}") as small:
             self._upstream.announce(*(package["name"] for package in packages))
             self.daemon.wait_for(is_done)
             seconds = time.monotonic() - began
-        step = Step(what, self.daemon.peak_mib(), seconds, small.seconds)
+        step = Step(what, before, self.daemon.peak_mib(), seconds, small.seconds)
         print(step.row(), file=sys.stderr)
         return step
 
@@ -332,10 +334,10 @@ def opened(parent: Path | None, policy: str) -> Iterator[Bench]:
 def table(steps: list[Step]) -> Iterator[str]:
     """The figures."""
     yield (
-        "| what | peak MiB | seconds | small changes meanwhile | median s | 95 % below s "
+        "| what | MiB before | peak MiB | seconds | small changes meanwhile | median s | 95 % below s "
         "| longest s |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     yield from (step.row() for step in steps)
 
 

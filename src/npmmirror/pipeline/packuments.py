@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -224,8 +225,9 @@ class PackumentFetcher:
         finally:
             await self._threads.run(path.unlink, missing_ok=True)
 
-        def release() -> None:
-            document.close()
-            self._large.release()
+        # Called when the job is done: who keeps it longer must not keep the document with it.
+        return Body(document, etag, partial(self._end_turn, [document]))
 
-        return Body(document, etag, release)
+    def _end_turn(self, held: list[LargeDocument]) -> None:
+        held.pop().close()
+        self._large.release()
