@@ -1,5 +1,6 @@
 """Large packuments wait on disk for their turn, and pass one at a time until committed."""
 
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from npmmirror.archive import CaptureReader
 from npmmirror.capture import Kind, Record
+from npmmirror.pipeline.large import LargeDocument
 from npmmirror.pipeline.packuments import Body, PackumentFetcher
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
@@ -109,3 +111,24 @@ async def test_one_that_fails_lets_the_next_pass(mirror: Open, fault: faults.Fau
             await here.at_head()
         assert set(captured(here)) == {"p0", "p3"}
         assert not list(here.config.storage.staging_path.iterdir())
+
+
+async def test_a_large_document_is_let_go_of_once_it_is_committed(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the last one, whose result the daemon goes on to tell of: the next needs its room."""
+    taken: list[weakref.ref[LargeDocument]] = []
+    take = LargeDocument.take
+
+    def noted(path: Path) -> LargeDocument:
+        document = take(path)
+        taken.append(weakref.ref(document))
+        return document
+
+    monkeypatch.setattr(LargeDocument, "take", noted)
+    async with mirror(fetch=SMALL) as here, here.running():
+        for version in ("1.0.0", "1.1.0"):
+            here.upstream.registry.publish("large", version)
+            await here.at_head()
+        assert len(taken) == 2
+        assert [document() for document in taken] == [None, None]
