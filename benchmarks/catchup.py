@@ -135,10 +135,12 @@ def main() -> None:
     """Measure, print, clean up."""
     options = arguments()
     directory = Path(tempfile.mkdtemp(prefix="npmmirror-catchup-", dir=options.directory))
+    idle = idle_share(5.0)
     try:
         with serving(options, directory) as upstream:
             runs = take_turns(options, directory, contestants(options, upstream))
         print("\n".join([*table(options, runs), "", *circumstances(options, directory, runs)]))
+        print(f"Beforehand the machine was idle to {idle:.0%}.")
     finally:
         if options.keep:
             print(f"kept: {directory}", file=sys.stderr)
@@ -356,7 +358,7 @@ def wait_for(condition: Callable[[], T | None], process: subprocess.Popen[bytes]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := condition()):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"{process.args!r} ended, or took too long")
+            raise SystemExit(f"{process.args!r} ended, or took too long; --keep keeps its log")
         time.sleep(POLL_SECONDS)
     return found
 
@@ -386,6 +388,20 @@ def cpu_seconds(pid: int) -> float:
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return own + sum(cpu_seconds(int(child)) for child in children)
+
+
+def idle_share(seconds: float) -> float:
+    """Which part of the CPU nobody wants just now: figures of a busy machine say little."""
+    before = idle_and_all()
+    time.sleep(seconds)
+    idle, everything = (now - then for now, then in zip(idle_and_all(), before, strict=True))
+    return idle / everything
+
+
+def idle_and_all() -> tuple[int, int]:
+    """CPU time since the machine started, in ticks."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def free_port() -> int:
