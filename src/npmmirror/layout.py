@@ -4,8 +4,7 @@ A name becomes one path segment. Lower-case letters, digits and `-_.@~+` stand f
 every other byte of its UTF-8 is `%xx`, capitals included, so that names that differ by case alone
 stay apart where file systems ignore case; so is a dot at the beginning or end. `%` before anything
 but two hex digits marks what is no plain encoding: `%e` the empty text, `%h` a text too long, cut
-and followed by the SHA-256 of its whole encoding, `%v` (in staging only) what separates a name
-from its version.
+and followed by the SHA-256 of its whole encoding.
 """
 
 import hashlib
@@ -67,15 +66,6 @@ def split_path(path: str) -> tuple[str, str] | None:
         return None
     version = _decode(stem[len(folder) + 1 :])
     return None if version is None or _file_stem(name, version) != stem else (name, version)
-
-
-def staging_name(name: str, version: str, token: str) -> str:
-    """A temp file's name in the staging directory.
-
-    `token` keeps two tries apart.
-    """
-    parts = (encode_name(name), _encode(version), _encode(token))
-    return f"{_shortened('%v'.join(parts), _MAX_STEM)}.tmp"
 
 
 def _file_stem(name: str, version: str) -> str:

@@ -11,7 +11,6 @@ from npmmirror.layout import (
     encode_name,
     package_directories,
     split_path,
-    staging_name,
     tarball_path,
 )
 from npmmirror.testing.oddities import NAMES
@@ -127,9 +126,6 @@ def test_no_path_escapes(name: str, version: str, length: int) -> None:
     path = tarball_path(name, version, length)
     assert safe(path)
     assert path.count("/") == (2 if length else 1)
-    staged = staging_name(name, version, "t0k3n")
-    assert safe(staged)
-    assert "/" not in staged
 
 
 @settings(max_examples=300)
@@ -138,7 +134,6 @@ def test_two_tarballs_have_two_paths(one: tuple[str, str], other: tuple[str, str
     """Also where the file system ignores case (paths have no capitals)."""
     if one != other:
         assert tarball_path(*one, 2) != tarball_path(*other, 2)
-        assert staging_name(*one, "t") != staging_name(*other, "t")
 
 
 @given(st.sampled_from([*NAMES, *HOSTILE]), st.sampled_from([*NAMES, *HOSTILE]))
@@ -161,12 +156,6 @@ def test_a_path_found_on_disk_tells_its_tarball(name: str, version: str, length:
 def test_other_files_are_not_tarballs(path: str) -> None:
     """What was not made by `tarball_path` is not taken for ours."""
     assert split_path(path) is None
-
-
-def test_tries_have_files_of_their_own() -> None:
-    """The token keeps them apart, for long names too."""
-    for name in ("left-pad", "n" * 300):
-        assert staging_name(name, "1.0.0", "a") != staging_name(name, "1.0.0", "b")
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 64])
