@@ -266,6 +266,13 @@ def problems(text: str = "", **environment: str) -> list[str]:
             ),
         ),
         (
+            '[storage]\nindex = "in_work"',
+            (
+                'mirror.toml:2: storage.index = "in_work": '
+                "must be another name: this one is taken by another file of data_dir"
+            ),
+        ),
+        (
             '[storage]\nstaging_dir = "."',
             (
                 'mirror.toml:2: storage.staging_dir = ".": '

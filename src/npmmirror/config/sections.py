@@ -21,7 +21,11 @@ from pydantic_core import PydanticCustomError
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _OWN_FILES = frozenset(
-    {"lock", "control.sock", "buffer.db", "research.db", "captures", "staging", "packages"}
+    {
+        *("lock", "control.sock", "in_work", "in_work.new"),
+        *("buffer.db", "buffer.db-wal", "buffer.db-shm", "research.db"),
+        *("captures", "damaged", "staging", "packages"),
+    }
 )
 
 _MIB = 1 << 20
