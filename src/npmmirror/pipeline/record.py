@@ -264,7 +264,7 @@ class Recorder:
         return logged, mark
 
     def _note(self, dones: Sequence[Done]) -> None:
-        """Keep count, and tell one line a finished change."""
+        """Keep count of what is finished."""
         for done in dones:
             change = done.job.change
             if done.job.tickets and change is not None:
