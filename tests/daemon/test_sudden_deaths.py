@@ -17,6 +17,7 @@ import pytest
 from npmmirror.pipeline.in_work import CLEAR_DEATHS, MOST_DEATHS
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill import endstate
+from tests.machine import missing
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
 
@@ -221,7 +222,7 @@ def cgroup() -> Iterator[Path]:
             with suppress(OSError):
                 group.rmdir()
     else:
-        pytest.skip("needs a memory cgroup that it may make groups in")
+        missing("a memory cgroup that groups can be made in")
     yield group
     group.rmdir()
 
