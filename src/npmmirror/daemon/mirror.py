@@ -88,7 +88,6 @@ class Mirror:
         self.host = Pause(clock)
         self.disk = Pause(clock, longest_seconds=60.0)
         self.following_since = opened.following_since
-        self.last_change: Done | None = None
         self._manner = manner
         self._threads = threads
         self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
@@ -165,9 +164,6 @@ class Mirror:
                 self.deaths.end(done.job.package)
         self.feed.committed(dones)
         self.syncer.committed(dones)
-        for done in dones:
-            if done.job.change is not None and done.job.tickets:
-                self.last_change = done
 
     def _is_suspect(self, package: str) -> bool:
         record = self.deaths.record(package)
