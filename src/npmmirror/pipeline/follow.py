@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 
-import anyio
 import structlog
 
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Receipt
@@ -42,7 +41,6 @@ class Follower:
         self._poll_seconds = poll_seconds
         self._failures = 0
         self._told: str | None = None
-        self._poked = anyio.Event()
         self.cursor: Seq | None = None
         self.head: Seq | None = None
         self.error: str | None = None
@@ -68,7 +66,7 @@ class Follower:
                 continue
             self._recovered()
             if not full:
-                await self._rest()
+                await self._clock.sleep(self._poll_seconds)
 
     async def _step(self) -> bool:
         """One page; whether there is more at once."""
@@ -100,15 +98,6 @@ class Follower:
         self.cursor = page.last_seq
         self.rows += len(page.changes)
         log.debug("page", rows=len(page.changes), cursor=page.last_seq)
-
-    async def _rest(self) -> None:
-        self._poked = anyio.Event()
-        with anyio.move_on_after(self._poll_seconds):
-            await self._poked.wait()
-
-    def poke(self) -> None:
-        """Look at the feed now instead of at the end of the poll's pause."""
-        self._poked.set()
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
