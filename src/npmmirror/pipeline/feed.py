@@ -22,6 +22,8 @@ READ_ROWS = 500
 WINDOW = 100_000
 """Changes that may lie behind the finished prefix; reading stops there. A change is some 200
 bytes, and a job is bounded in time, so that this is a guard of memory and no brake."""
+OFFERED = 20_000
+"""Packages whose last change offered is remembered: two pages of the feed."""
 IDLE_SECONDS = 30.0
 """The longest sleep of the work list's task, whatever it believes to know."""
 SHORTEST_SECONDS = 0.05
@@ -60,6 +62,7 @@ class Feed:
         self._wake_work = anyio.Event()
         self._room = anyio.Event()
         self._live_waiting = False
+        self._offered: dict[str, tuple[str, bool]] = {}
 
     async def submit(self, job: Job) -> None:
         """Bring in a job from outside (a person's `sync`); returns once it is handed on."""
@@ -106,12 +109,27 @@ class Feed:
                 change.rev,
                 change.deleted,
             )
-            if change.id.startswith("_") or (seen and not self._gate.busy(change.id)):
+            again = self._is_offered_again(change)
+            if change.id.startswith("_") or again or (seen and not self._gate.busy(change.id)):
                 passed.append(ticket)
             else:
                 await self._send_live(Job(change.id, change=change, tickets=[ticket]))
         if passed:
             await self._passed.send(Passed(tuple(passed)))
+
+    def _is_offered_again(self, change: Change) -> bool:
+        """Whether this is the very change that was offered last for its package.
+
+        A kill between buffer and cursor leaves a page twice, and what is finished is asked of the
+        index before the first of the two is. The checkpoint stays behind the first in any case.
+        """
+        if change.rev is None:
+            return False
+        last = self._offered.pop(change.id, None)
+        self._offered[change.id] = (change.rev, change.deleted)
+        if len(self._offered) > OFFERED:
+            del self._offered[next(iter(self._offered))]
+        return last == (change.rev, change.deleted)
 
     async def _send_live(self, job: Job) -> None:
         if not self._gate.admit(job):
