@@ -22,10 +22,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer of `_changes`. `last_seq` is the next cursor and may exceed the last row's seq."""
+    """An answer of `_changes`. `last_seq` is the next cursor and may exceed the last row's seq.
+
+    `odd` tells of rows that name no package: nothing can be done for them but to say so.
+    """
 
     changes: tuple[Change, ...]
     last_seq: Seq
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,26 @@ async def test_a_failed_page_is_asked_for_again(clock: ManualClock) -> None:
     assert followed.follower.error is None
 
 
+async def test_a_feed_whose_root_is_ill_is_followed_all_the_same(clock: ManualClock) -> None:
+    """Its end is asked for between full pages, for the lag alone."""
+    followed = Followed(Feed(page(1, 3), ServerFault("http_500"), page(4, 4)), clock)
+    await followed.until_quiet()
+    assert followed.feed.asked[:2] == [0, 3]
+    assert clock.slept[:1] == [POLL]
+    assert followed.follower.rows == 4
+
+
+async def test_a_row_that_names_no_package_stops_nobody(
+    clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told in the log; the page around it is kept."""
+    followed = Followed(Feed(Page(page(1, 2).changes, 2, odd=("'text'",))), clock)
+    await followed.until_quiet()
+    assert followed.follower.rows == 2
+    assert followed.follower.cursor == 2
+    assert "feed_row_unreadable" in capsys.readouterr().out
+
+
 async def test_a_page_is_not_lost_where_the_buffer_refuses(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

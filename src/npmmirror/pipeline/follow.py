@@ -73,13 +73,22 @@ class Follower:
         before = self.cursor
         page = await self._upstream.changes(before if before is not None else 0, self._page_rows)
         reach("follow.page_read")
+        for odd in page.odd:
+            log.error("feed_row_unreadable", row=odd)
         await self._keep(page, before)
-        full = len(page.changes) >= self._page_rows
+        full = len(page.changes) + len(page.odd) >= self._page_rows
         if full:
-            self.head = (await self._upstream.head()).update_seq
+            await self._look_at_head()
         else:
             self.head = page.last_seq
         return full
+
+    async def _look_at_head(self) -> None:
+        """Where the feed ends, for the lag alone: no word of it must not hold up the pages."""
+        try:
+            self.head = (await self._upstream.head()).update_seq
+        except UpstreamError as error:
+            log.debug("head_unknown", error=str(error))
 
     async def _keep(self, page: Page, before: Seq | None) -> None:
         if page.changes:

@@ -19,15 +19,24 @@ class Listed(NamedTuple):
 def read_page(raw: bytes) -> Page:
     """A page of `_changes`.
 
+    A row that names no package is told in `Page.odd`: refusing the page for it would hold up all
+    others for ever. One that names a package and no usable seq gets the page's `last_seq`.
+
     Raises:
-        BadAnswer: `html`, `not_json`, `bad_feed`, or `bad_row` for a row without id or seq.
+        BadAnswer: `html`, `not_json` or `bad_feed`.
     """
     document = _document(raw)
     rows = _rows(document, "results")
-    return Page(
-        tuple(_change(number, row) for number, row in enumerate(rows)),
-        _seq(document.get("last_seq"), "bad_feed", "last_seq"),
-    )
+    last_seq = _seq(document.get("last_seq"), "bad_feed", "last_seq")
+    changes: list[Change] = []
+    odd: list[str] = []
+    for row in rows:
+        change = _change(row, last_seq)
+        if change is None:
+            odd.append(f"{row!r:.200}")
+        else:
+            changes.append(change)
+    return Page(tuple(changes), last_seq, tuple(odd))
 
 
 def read_listing(raw: bytes) -> list[Listed]:
@@ -83,15 +92,13 @@ def _rows(document: dict[str, Any], key: str) -> list[Any]:
     return rows
 
 
-def _change(number: int, row: Any) -> Change:
-    if not isinstance(row, dict):
-        raise BadAnswer("bad_row", f"row {number} is {row!r:.200}")
-    name = row.get("id")
+def _change(row: Any, last_seq: Seq) -> Change | None:
+    name = row.get("id") if isinstance(row, dict) else None
     if not isinstance(name, str) or not name:
-        raise BadAnswer("bad_row", f"row {number} has no id: {row!r:.200}")
+        return None
     seq = row.get("seq")
     if type(seq) is not int:
-        seq = _seq(seq, "bad_row", f"the seq of {name!r:.200} in row {number}")
+        seq = _cursor(seq) or last_seq
     changes = row.get("changes")
     rev = _rev(changes[0]) if isinstance(changes, list) and changes else None
     return Change(seq, name, rev, row.get("deleted") is True)
@@ -110,9 +117,19 @@ def _rev(holder: Any) -> str | None:
 
 
 def _seq(value: Any, reason: str, what: str) -> Seq:
-    if type(value) is int or (isinstance(value, str) and value):
+    if type(value) is int:
         return value
+    seq = _cursor(value)
+    if seq is None:
+        raise BadAnswer(reason, f"{what} is {value!r:.100}")
+    return seq
+
+
+def _cursor(value: Any) -> str | None:
+    """An opaque seq; None where it is none."""
+    if isinstance(value, str):
+        return value or None
     if isinstance(value, list):
         # Some CouchDB clusters give [number, opaque]: as text, it is a cursor that they take back.
         return json.dumps(value, separators=(",", ":"))
-    raise BadAnswer(reason, f"{what} is {value!r:.100}")
+    return None
