@@ -74,12 +74,12 @@ def _entry(entry: str) -> tuple[str, str] | None:
 
 
 class Hasher:
-    """Digests of a tarball while it streams by: SHA-1 and SHA-512, and what the claim needs."""
+    """Digests of a tarball while it streams by: SHA-512, and what the claim needs."""
 
     def __init__(self, expected: Expected | None = None) -> None:
         self.expected = expected
         self.size = 0
-        algorithms = {"sha1", "sha512"} | ({expected.algorithm} if expected else set())
+        algorithms = {"sha512"} | ({expected.algorithm} if expected else set())
         self._hashes = {
             name: hashlib.new(name, usedforsecurity=False) for name in sorted(algorithms)
         }
@@ -93,7 +93,7 @@ class Hasher:
     @property
     def digests(self) -> Digests:
         """Of everything so far."""
-        return Digests(sha1=self._hex("sha1"), sha512=self._hex("sha512"))
+        return Digests(sha512=self._hex("sha512"))
 
     @property
     def matches(self) -> bool:

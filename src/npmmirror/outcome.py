@@ -63,7 +63,6 @@ def describe(outcome: Outcome) -> str:
 class Digests:
     """Digests computed over the bytes that arrived, lower-case hex."""
 
-    sha1: str
     sha512: str
 
 

@@ -94,7 +94,7 @@ def test_the_page_lists_every_kind() -> None:
 def test_the_page_lists_every_fact() -> None:
     """What the constructors put into a record stands in the row of its kind."""
     payload = Payload(b"", 0, "")
-    held = HeldTarball("1.0.0", "a", 1, Digests("", "00"), "sha1-", None, unverifiable=True)
+    held = HeldTarball("1.0.0", "a", 1, Digests("00"), "sha1-", None, unverifiable=True)
     for record in (
         records.genesis(AT),
         records.following(AT, feed="f", registry="r", since=1),

@@ -47,7 +47,7 @@ def capture(config: Config, *held: str) -> None:
     history = History.at(config.storage.data_dir / "captures")
     history.capture("a", registry.document("a"))
     for version in held:
-        digests = Digests("00" * 20, "00" * 64)
+        digests = Digests("00" * 64)
         tarball = HeldTarball(version, f"a-{version}.tgz", 5, digests, "", None)
         history.log.append(records.tarball(AT, "a", tarball))
     history.log.write()

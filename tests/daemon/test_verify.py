@@ -1,5 +1,6 @@
 """`npmmirror verify`: what it finds in tarballs and files, in both directions, and how it resumes."""
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -322,7 +323,7 @@ def held(**facts: Any) -> HeldFile:
         "sha512": hasher.digests.sha512,
         "unverifiable": False,
         "integrity": sri(hasher.digests.sha512),
-        "shasum": hasher.digests.sha1,
+        "shasum": hashlib.sha1(b"x", usedforsecurity=False).hexdigest(),
         "checked_at": None,
         "check_result": None,
     }
