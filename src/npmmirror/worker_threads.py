@@ -6,6 +6,7 @@ the loop by itself: 13 us a call. Here results that are ready at the same time c
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,6 +75,10 @@ class WorkerThreads:
 
     def _work(self) -> None:
         """In a thread: make calls until told to end."""
+        # A thread that wakes up must not push the event loop from its processor: it would only
+        # wait there for the interpreter's lock, which the loop holds.
+        with suppress(AttributeError, OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         while (call := self._calls.get()) is not None:
             if not call[0].cancelled():
                 self._keep(call[0], *self._made(call[1], call[2]))
