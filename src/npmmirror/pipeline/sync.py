@@ -1,13 +1,11 @@
 """Mirroring packages because a person asked, and knowing when all of it is there."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.errors import UsageError
 from npmmirror.index import IndexReader
@@ -82,6 +80,29 @@ class SyncReport:
                 self.missing[tarball.version] = describe(tarball.outcome)
 
 
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """Somebody who waits for a package; what is committed of it is added up, not queued."""
+
+    report: SyncReport
+    answered: bool = False
+    _committed: anyio.Event = field(default_factory=anyio.Event)
+
+    def answer(self, _done: Done) -> None:
+        """The job that was handed in is committed."""
+        self.answered = True
+
+    def take(self, done: Done) -> None:
+        """Something of the package is committed."""
+        self.report.take(done)
+        self._committed.set()
+
+    async def news(self) -> None:
+        """Wait for the next commit, or return at once where there was one since the last call."""
+        await self._committed.wait()
+        self._committed = anyio.Event()
+
+
 class Syncer:
     """Hands in jobs and watches what is committed of their packages."""
 
@@ -90,7 +111,7 @@ class Syncer:
         self._index = index
         self._gives_up = gives_up
         self._places = anyio.CapacityLimiter(AT_ONCE)
-        self._watched: dict[str, list[MemoryObjectSendStream[Done]]] = {}
+        self._watched: dict[str, list[_Watch]] = {}
 
     async def sync_all(
         self,
@@ -123,32 +144,29 @@ class Syncer:
 
         `progress` is called after every commit with the report so far.
         """
-        report, answers = SyncReport(package), list[Done]()
-        answered = False
-        with self._watching(package) as committed:
-            job = Job(package, want=want, force=force, replies=[answers.append])
-            await self._feed.submit(job)
-            # A job of the same package may have been under way: its end is not the answer.
-            async for done in committed:
-                report.take(done)
-                answered = answered or any(done is answer for answer in answers)
+        with self._watching(package) as watch:
+            report = watch.report
+            await self._feed.submit(Job(package, want=want, force=force, replies=[watch.answer]))
+            while True:
+                await watch.news()
+                # Asked before the look: a job of the same package may have been under way, and
+                # its end is not the answer.
+                answered = watch.answered
                 rows = await self._index.work_of(package)
                 report.waiting = sum(row.reason == WANTED for row in rows)
                 progress(report)
                 if answered and (not report.waiting or self._gives_up()):
-                    break
-        return report
+                    return report
 
     @contextmanager
-    def _watching(self, package: str) -> Iterator[MemoryObjectReceiveStream[Done]]:
+    def _watching(self, package: str) -> Iterator[_Watch]:
         """What is committed of a package from now on."""
-        send, receive = anyio.create_memory_object_stream[Done](math.inf)
-        self._watched.setdefault(package, []).append(send)
+        watch = _Watch(SyncReport(package))
+        self._watched.setdefault(package, []).append(watch)
         try:
-            with send, receive:
-                yield receive
+            yield watch
         finally:
-            self._watched[package].remove(send)
+            self._watched[package].remove(watch)
             if not self._watched[package]:
                 del self._watched[package]
 
@@ -157,5 +175,5 @@ class Syncer:
         for done in dones:
             for reply in done.job.replies:
                 reply(done)
-            for watcher in self._watched.get(done.job.package, ()):
-                watcher.send_nowait(done)
+            for watch in self._watched.get(done.job.package, ()):
+                watch.take(done)
