@@ -53,3 +53,13 @@ async def test_the_checkpoint_is_the_longest_finished_prefix(
         position = watermark.finish(group)
         prefix = next((t for t in tickets if t not in finished), len(tickets))
         assert await buffer.depth(position) == len(tickets) - prefix
+
+
+async def test_the_prefix_tells_its_last_seq() -> None:
+    """Whatever is finished behind a gap: the lag is counted from the prefix."""
+    _, watermark, tickets = await filled(4)
+    seqs = []
+    for group in (tickets[2:], tickets[:1], tickets[1:2]):
+        watermark.finish(group)
+        seqs.append(watermark.seq)
+    assert seqs == [None, 0, 3]

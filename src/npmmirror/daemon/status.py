@@ -86,7 +86,7 @@ class Live:
         }
 
     def _lag(self, head: Seq | None, depth: int) -> Report:
-        finished, oldest = self.mirror.recorder.finished_seq, self.watermark.oldest
+        finished, oldest = self.watermark.seq, self.watermark.oldest
         lag = None
         if head is not None and not depth:
             lag = 0

@@ -91,7 +91,6 @@ class Recorder:
         self._unfinished: deque[KeptReceipt] = deque()
         self.cursor = cursor
         self.checkpoint: Position | None = None
-        self.finished_seq: Seq | None = None
         self.finished = 0
 
     def follow(
@@ -269,7 +268,6 @@ class Recorder:
             change = done.job.change
             if done.job.tickets and change is not None:
                 self.finished += len(done.job.tickets)
-                self.finished_seq = change.seq
 
 
 def _dropped(drop: StoredDrop) -> NewRecord:

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from npmmirror.buffer.base import Buffer, Entry, Position
+from npmmirror.change import Seq
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Watermark:
         self._entries: deque[_Open] = deque()
         self._first = 0
         self.position = start
+        self.seq: Seq | None = None
+        """Of the last change of the prefix; None before the first since the start."""
 
     def open(self, entry: Entry) -> int:
         """The ticket of an entry, which follows the last one opened."""
@@ -43,6 +46,7 @@ class Watermark:
         self._first += len(passed)
         if passed:
             self.position = self._buffer.advance(self.position, passed)
+            self.seq = passed[-1].change.seq
         return self.position
 
     @property
