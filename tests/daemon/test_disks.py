@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from npmmirror.daemon.run import _no_room
+from npmmirror.daemon.status import _looked_at
 
 
 def test_room_enough(tmp_path: Path) -> None:
@@ -23,3 +24,13 @@ def test_a_disk_that_went_away_stops_fetching_and_not_the_daemon(tmp_path: Path)
     assert _no_room([tmp_path, gone], least=1) == (
         f"disk_unavailable: {gone}: No such file or directory"
     )
+
+
+def test_the_status_shows_each_disk_once(tmp_path: Path) -> None:
+    """Directories of one disk are one line; one that is gone says so."""
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    here, gone = _looked_at([tmp_path, staging, tmp_path / "nas"])
+    assert here["path"] == str(tmp_path)
+    assert 0 < here["free_bytes"] <= here["total_bytes"]
+    assert gone == {"path": str(tmp_path / "nas"), "error": "No such file or directory"}

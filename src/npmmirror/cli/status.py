@@ -66,7 +66,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
         ("work list", _counts(report["work_list"]) or "empty"),
         ("dead letters", _counts(report["dead_letters"]) or "none"),
         ("skipped", _counts(report["skips"]) or "nothing"),
-        ("disk", f"{shown_bytes(report['disk']['free_bytes'])} free at {report['disk']['path']}"),
+        *(("disk", _disk(disk)) for disk in report["disks"]),
     ]
     change = report["last_change"]
     if change is not None:
@@ -115,6 +115,12 @@ def _mirror(mirror: Report) -> str:
 
 def _buffer(buffer: Report) -> str:
     return f"{buffer['backend']}, {plural(buffer['depth'], 'change')} not finished"
+
+
+def _disk(disk: Report) -> str:
+    if "error" in disk:
+        return f"{paint(disk['error'], 'red')}: {disk['path']}"
+    return f"{shown_bytes(disk['free_bytes'])} free at {disk['path']}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import anyio
 from npmmirror import __version__
 from npmmirror.buffer.base import Buffer
 from npmmirror.change import Seq, distance
-from npmmirror.config import Config
+from npmmirror.config import Config, StorageSection
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexStatus
@@ -21,6 +22,7 @@ from npmmirror.sqlite import storable
 
 Report = dict[str, Any]
 NAMES_SHOWN = 20
+DISK_SECONDS = 5.0
 
 
 async def resting_report(config: Config) -> Report:
@@ -44,7 +46,7 @@ async def resting_report(config: Config) -> Report:
         "buffer": {"backend": config.buffer.backend, "depth": None},
         "fetch": None,
         **_of_index(index),
-        "disk": _disk(config.storage.data_dir),
+        "disks": await _disks(config.storage),
     }
 
 
@@ -82,7 +84,7 @@ class Live:
             "buffer": {"backend": self.mirror.config.buffer.backend, "depth": depth},
             "fetch": self._fetch(),
             **_of_index(index),
-            "disk": _disk(self.mirror.config.storage.data_dir),
+            "disks": await _disks(self.mirror.config.storage),
         }
 
     def _lag(self, head: Seq | None, depth: int) -> Report:
@@ -141,6 +143,25 @@ def _of_index(index: IndexStatus) -> Report:
     }
 
 
-def _disk(data_dir: Path) -> Report:
-    usage = shutil.disk_usage(data_dir)
-    return {"path": str(data_dir), "free_bytes": usage.free, "total_bytes": usage.total}
+async def _disks(storage: StorageSection) -> list[Report]:
+    """The disks that the mirror lies on, each by the first directory that is on it."""
+    directories = (storage.data_dir, storage.staging_path, storage.packages_path)
+    with anyio.move_on_after(DISK_SECONDS):
+        # A hanging NAS must not hang the status: this call may be left behind.
+        return await anyio.to_thread.run_sync(_looked_at, directories, abandon_on_cancel=True)
+    return [{"path": str(path), "error": "it does not answer"} for path in directories]
+
+
+def _looked_at(directories: Iterable[Path]) -> list[Report]:
+    found: dict[int | Path, Report] = {}
+    for path in directories:
+        try:
+            device, usage = path.stat().st_dev, shutil.disk_usage(path)
+        except OSError as error:
+            found[path] = {"path": str(path), "error": error.strerror}
+            continue
+        found.setdefault(
+            device,
+            {"path": str(path), "free_bytes": usage.free, "total_bytes": usage.total},
+        )
+    return list(found.values())
