@@ -58,7 +58,7 @@ def test_a_registry_that_does_not_answer_is_named(sync: Program) -> None:
     assert done.returncode == 1
     failed, asked = done.stderr.splitlines()
     assert failed.startswith("left-pad: refused (")
-    assert asked.startswith("asked was http://127.0.0.1:9 (NPM_CONFIG_REGISTRY); ")
+    assert asked.startswith("the registry asked was http://127.0.0.1:9 (NPM_CONFIG_REGISTRY); ")
 
 
 def test_json_of_sync_is_what_the_document_says(sync: Program) -> None:

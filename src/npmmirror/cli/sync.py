@@ -193,6 +193,6 @@ def _whom_it_asked(registry: "Registry") -> str:
     from npmmirror.config.keys import without_password  # noqa: PLC0415 - keeps --help fast
 
     return (
-        f"asked was {without_password(registry.url)} ({registry.origin}); "
+        f"the registry asked was {without_password(registry.url)} ({registry.origin}); "
         "NPM_CONFIG_REGISTRY, or upstream.registry in mirror.toml, names another registry"
     )
