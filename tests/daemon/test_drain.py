@@ -3,10 +3,12 @@
 import os
 import signal
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
+from npmmirror.control.client import DaemonGoneError
 from npmmirror.daemon.run import run as run_daemon
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.testing import faults
@@ -19,6 +21,11 @@ def revisions(mirror: RunningMirror) -> int:
     """How many documents are captured."""
     [(count,)] = mirror.rows("SELECT count(*) FROM revisions")
     return int(count)
+
+
+def is_draining(status: dict[str, Any]) -> bool:
+    """Whether the daemon says that it is about to end."""
+    return bool(status["daemon"]["state"] == "draining")
 
 
 async def test_requests_under_way_are_finished(mirror: Open) -> None:
@@ -115,6 +122,46 @@ async def test_the_socket_is_gone_after_the_stop(mirror: Open) -> None:
         assert not here.socket.exists()
 
 
+async def test_the_drain_is_told_until_its_end(mirror: Open) -> None:
+    """The socket answers with what is still in work; what it is asked to begin, it refuses."""
+    async with mirror() as here:
+        here.upstream.registry.publish("slow", "1.0.0")
+        here.upstream.fault("packument", faults.Stall(), times=1)
+        async with here.running() as stop:
+            await here.upstream.asked("packument")
+            stop.set()
+            status = await here.until(is_draining)
+            assert status["fetch"]["packages"] == ["slow"]
+            async with here.control() as daemon:
+                with pytest.raises(DaemonGoneError, match="the daemon is stopping"):
+                    await daemon.retry([])
+                with pytest.raises(DaemonGoneError, match="the daemon is stopping"):
+                    await anext(daemon.sync(["left-pad"], {}))
+            here.upstream.release()
+        assert not here.socket.exists()
+        assert revisions(here) == 1
+
+
+async def test_a_sync_that_is_watched_does_not_hold_up_the_drain(mirror: Open) -> None:
+    """Its reports end with the stop; the job that it brought is finished."""
+    async with mirror() as here:
+        here.upstream.registry.publish("slow", "1.0.0")
+        here.upstream.fault("packument", faults.Stall(), times=1)
+        async with here.running() as stop, here.control() as daemon:
+            async with anyio.create_task_group() as tasks:
+                watched: list[dict[str, Any]] = []
+
+                async def watch() -> None:
+                    watched.extend([report async for report in daemon.sync(["slow"], {})])
+
+                tasks.start_soon(watch)
+                await here.upstream.asked("packument")
+                stop.set()
+            here.upstream.release()
+        assert not any(report.get("end") for report in watched)
+        assert revisions(here) == 1
+
+
 async def test_the_first_signal_asks_and_the_second_cancels() -> None:
     """SIGTERM, then SIGINT of somebody who does not want to wait."""
     stop = anyio.Event()
@@ -139,8 +186,7 @@ async def test_a_second_signal_cuts_off_what_is_under_way(mirror: Open) -> None:
             async with here.running():
                 await here.upstream.asked("packument")
                 os.kill(os.getpid(), signal.SIGTERM)
-                while here.socket.exists():  # noqa: ASYNC110 - the drain's first step, seen from outside
-                    await anyio.sleep(0.01)
+                await here.until(is_draining)
                 os.kill(os.getpid(), signal.SIGTERM)
         async with here.running(clock=HastyClock()):
             await here.at_head()

@@ -87,9 +87,10 @@ def _daemon(report: Report) -> str:
     if daemon is None:
         return "not running"
     fetch = report["fetch"]
-    word = paint("paused", "yellow") if fetch["paused"] else paint(daemon["state"], "green")
+    paused = fetch["paused"] and daemon["state"] == "running"
+    word = paint("paused", "yellow") if paused else paint(daemon["state"], "green")
     text = f"{word}, process {daemon['pid']}, since {daemon['started_at'][:19]}Z"
-    if fetch["paused"]:
+    if paused:
         return f"{text}: {fetch['paused']}"
     return f"{text}, {plural(fetch['in_work'], 'package')} in work"
 

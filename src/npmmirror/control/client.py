@@ -15,6 +15,7 @@ from npmmirror.errors import LockedError
 
 Report = dict[str, Any]
 _LINE_BYTES = 4 * 1024 * 1024
+UNAVAILABLE = 503
 
 
 class DaemonGoneError(LockedError):
@@ -89,8 +90,11 @@ class ControlClient:
         data = orjson.dumps(body) if body is not None else None
         try:
             async with self._session.request(
-                method, f"http://daemon{route}", data=data, raise_for_status=True
+                method, f"http://daemon{route}", data=data
             ) as response:
+                if response.status == UNAVAILABLE:
+                    raise DaemonGoneError(await response.text())
+                response.raise_for_status()
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             raise DaemonGoneError(f"the daemon does not answer at {self._path}: {error}") from error

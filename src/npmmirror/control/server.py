@@ -8,15 +8,22 @@ import anyio
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
+STOPPING = "the daemon is stopping; ask again when it runs, or when it has ended"
 
 
 class Operations(Protocol):
     """What a running daemon does for those who ask."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the daemon is about to end: then it is asked for its status alone."""
+        ...
 
     async def status(self) -> Report:
         """The daemon's and the index's state, as `npmmirror status --json` prints it."""
@@ -50,7 +57,7 @@ class ControlServer:
 
     async def serve(self, *, started: anyio.Event | None = None) -> None:
         """Serve until cancelled; the socket's file goes with it."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._refuse_while_draining])
         app.add_routes(
             [
                 web.get("/status", self._status),
@@ -76,6 +83,14 @@ class ControlServer:
                 await runner.cleanup()
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
+
+    @web.middleware
+    async def _refuse_while_draining(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        if self._operations.draining and request.method != "GET":
+            raise web.HTTPServiceUnavailable(text=STOPPING)
+        return await handler(request)
 
     async def _status(self, _request: web.Request) -> web.Response:
         return _json(await self._operations.status())

@@ -32,6 +32,11 @@ class DaemonOperations:
         self._tasks = tasks
         self._verification = SharedVerification(mirror, tasks)
 
+    @property
+    def draining(self) -> bool:
+        """Whether the daemon was told to stop."""
+        return self._live.draining.is_set()
+
     async def status(self) -> Report:
         """The state of the daemon and of the index."""
         return await self._live.report()

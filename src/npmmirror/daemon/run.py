@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from npmmirror import __version__
 from npmmirror.archive import records
@@ -91,12 +92,17 @@ class Daemon:
             registry=self._source.registry,
             data_dir=str(self._config.storage.data_dir),
         )
-        producers = (partial(self._follow, stop), self._watch)
-        await self._mirror.run(stop, *producers)
+        async with anyio.create_task_group() as serving:
+            producers = (partial(self._follow, stop, serving), self._watch)
+            await self._mirror.run(stop, *producers)
+            serving.cancel_scope.cancel()
         log.info("stopped", finished=self._mirror.recorder.finished)
 
-    async def _follow(self, stop: anyio.Event) -> None:
-        """Find where to go on, then follow, read the buffer and answer on the control socket."""
+    async def _follow(self, stop: anyio.Event, serving: TaskGroup) -> None:
+        """Find where to go on, then follow and read the buffer.
+
+        `serving` owns the control socket: it answers until the drain is over.
+        """
         started_at = timestamp(self._clock.now())
         cursor, watermark = await self._standing()
         # A daemon that never lives until the first look at the clock must trim, too.
@@ -113,7 +119,7 @@ class Daemon:
             )
             operations = DaemonOperations(self._mirror, live, tasks)
             path = socket_path(self._config.storage.data_dir)
-            tasks.start_soon(ControlServer(operations, path).serve)
+            serving.start_soon(ControlServer(operations, path).serve)
             tasks.start_soon(self._follower.run, cursor)
             tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
             # Not before it is known when following began: what is news depends on it, now and when
