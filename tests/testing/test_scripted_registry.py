@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from npmmirror.testing import ScriptedRegistry
 from npmmirror.testing.feed import BadQueryError, Feed
+from npmmirror.testing.tarball import path_of
 
 
 def small() -> ScriptedRegistry:
@@ -290,3 +291,14 @@ def test_pages_hold_each_newest_row_once(moves: list[tuple[str, str]], limit: in
         since = feed.changes(since, limit)["last_seq"]
     assert seen == sorted((seq, name) for name, seq in newest.items())
     assert feed.changes(since, limit)["last_seq"] == feed.head
+
+
+def test_a_forgotten_package_is_not_served_any_more() -> None:
+    """Neither its document nor its tarballs take memory; its row in the feed stays."""
+    registry = small()
+    path = path_of("b", "1.0.0")
+    assert registry.file(path) is not None
+    registry.forget("b")
+    assert (registry.read("b"), registry.file(path)) == (None, None)
+    assert "b" not in registry.state()
+    assert registry.feed.row("b") is not None

@@ -279,3 +279,15 @@ async def test_opaque_seqs_over_http(http: aiohttp.ClientSession) -> None:
         _, body = await get(http, f"{upstream.feed}/_changes?since={head}")
         assert orjson.loads(body) == {"results": [], "last_seq": head}
         assert (await get(http, f"{upstream.feed}/_changes?since=5"))[0] == 400
+
+
+async def test_it_goes_down_and_comes_back(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """Connections are refused meanwhile; the URL is the same again."""
+    url = f"{upstream.url}/left-pad"
+    await upstream.go_down()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await get(http, url)
+    await upstream.come_back()
+    assert (await get(http, url))[0] == 200

@@ -315,13 +315,11 @@ class ScriptedRegistry:
 
     def state(self) -> dict[str, Any]:
         """The truth, to compare a mirror with: for each package ever there, what it is now."""
-        return {name: self._told(name, one.current) for name, one in self._packages.items()}
+        return {name: self.told(name) for name in self._packages}
 
-    def _documented(self) -> Iterator[str]:
-        return (name for name, one in self._packages.items() if one.current.state != "removed")
-
-    def _told(self, name: str, revision: Revision) -> dict[str, Any]:
-        row = self.feed.row(name)
+    def told(self, name: str) -> dict[str, Any]:
+        """What `state` says of one package."""
+        row, revision = self.feed.row(name), self.revision(name)
         return {
             "state": revision.state,
             "rev": revision.rev,
@@ -331,6 +329,17 @@ class ScriptedRegistry:
             "dist_tags": dict(revision.tags),
             "versions": {version: self._sha512(name, version) for version in revision.versions},
         }
+
+    def forget(self, name: str) -> None:
+        """Drop all that is served of a package but its row, for registries that live for days.
+
+        It is a 404 from now on, whatever it was before, and must not be published again.
+        """
+        for version in self._packages.pop(name).used:
+            self._files.pop(tarballs.path_of(name, version), None)
+
+    def _documented(self) -> Iterator[str]:
+        return (name for name, one in self._packages.items() if one.current.state != "removed")
 
     def _sha512(self, name: str, version: str) -> str | None:
         body = self._files.get(tarballs.path_of(name, version))

@@ -49,6 +49,7 @@ class ScriptedUpstream:
         self._encodings = encodings
         self._second_host = second_host
         self._port = port
+        self._ports: dict[str, int] = {}
         self._random = Random(f"faults {seed}")
         self._armed: list[Armed] = []
         self._released = asyncio.Event()
@@ -62,21 +63,31 @@ class ScriptedUpstream:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
-        await self._runner.setup()
-        self.url = await self._listen("127.0.0.1")
-        if self._second_host:
-            self.second_url = await self._listen("127.0.0.2")
+        await self.come_back()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Stop; a bug met in the meantime is raised now."""
+        await self.go_down()
+        if self.bugs and exc[0] is None:
+            raise self.bugs[0]
+
+    async def go_down(self) -> None:
+        """End every connection, and refuse new ones until `come_back`."""
         self.release()
         if self._runner is not None:
             await self._runner.cleanup()
-        if self.bugs and exc[0] is None:
-            raise self.bugs[0]
+            self._runner = None
+
+    async def come_back(self) -> None:
+        """Listen, again on the port of before where there was one."""
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None), shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        self.url = await self._listen("127.0.0.1")
+        if self._second_host:
+            self.second_url = await self._listen("127.0.0.2")
 
     def fault(
         self,
@@ -121,9 +132,9 @@ class ScriptedUpstream:
     async def _listen(self, host: str) -> str:
         if self._runner is None:
             raise RuntimeError("not entered")
-        site = web.TCPSite(self._runner, host, self._port)
+        site = web.TCPSite(self._runner, host, self._ports.get(host, self._port))
         await site.start()
-        port = self._runner.addresses[-1][1]
+        self._ports[host] = port = self._runner.addresses[-1][1]
         return f"http://{host}:{port}"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
