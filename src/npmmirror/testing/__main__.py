@@ -7,24 +7,17 @@ SIGTERM; where that is no pipe or terminal, on SIGTERM alone.
 
 import argparse
 import asyncio
-import os
-import signal
-import stat
-import sys
 from pathlib import Path
-from typing import Any
 
-import orjson
 import uvloop
 
 from npmmirror.testing import static
 from npmmirror.testing.commands import Commands
 from npmmirror.testing.history import History
 from npmmirror.testing.packages import fill
+from npmmirror.testing.process import attend
 from npmmirror.testing.registry import ScriptedRegistry
 from npmmirror.testing.server import ScriptedUpstream
-
-_LONGEST_COMMAND = 64 << 20
 
 
 def main() -> None:
@@ -47,61 +40,23 @@ async def serve(options: argparse.Namespace) -> None:
         moves=options.moves or None,
         share=options.share,
     )
-    stop = _stop_on_signals()
     async with (
         ScriptedUpstream(registry, port=options.port, seed=options.seed) as upstream,
         asyncio.TaskGroup() as tasks,
     ):
         commands = Commands(upstream, history)
-        _say({"url": upstream.url, "feed": upstream.feed})
-        helpers = [tasks.create_task(_take_commands(commands, stop))]
+        helpers = []
         if options.publish_every:
             helpers.append(tasks.create_task(_go_on(commands, options.publish_every)))
-        await stop.wait()
+        await attend(upstream, commands)
         for task in helpers:
             task.cancel()
-
-
-async def _take_commands(commands: Commands, stop: asyncio.Event) -> None:
-    if not _is_stream(sys.stdin.fileno()):
-        return
-    reader = asyncio.StreamReader(limit=_LONGEST_COMMAND)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        _say(_answered(commands, line))
-    stop.set()
-
-
-def _answered(commands: Commands, line: bytes) -> dict[str, Any]:
-    try:
-        command = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return {"ok": False, "error": str(error)}
-    return commands.carry_out(command)
 
 
 async def _go_on(commands: Commands, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         commands.step()
-
-
-def _is_stream(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-def _say(said: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(said) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """Commands to a scripted upstream in another process: a JSON object in, a JSON object out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from npmmirror.testing.faults import fault_from
@@ -35,10 +35,12 @@ class Commands:
 
     Besides `CHANGES` there are `put_document` (`name`, `text`), `step` (`count`), `fault` (`fault`,
     `scope`, `name`, `times`, `chance`), `heal`, `played`, `release`, `state`, `count` (`scope`,
-    `name`) and `head`.
+    `name`) and `head`, and what `more` adds.
     """
 
-    def __init__(self, upstream: ScriptedUpstream, history: History) -> None:
+    def __init__(
+        self, upstream: ScriptedUpstream, history: History, more: Mapping[str, Call] | None = None
+    ) -> None:
         self._upstream = upstream
         self._history = history
         registry = upstream.registry
@@ -53,6 +55,7 @@ class Commands:
             "state": registry.state,
             "count": upstream.count,
             "head": lambda: registry.feed.served(registry.feed.head),
+            **(more or {}),
         }
 
     def carry_out(self, command: dict[str, Any]) -> dict[str, Any]:

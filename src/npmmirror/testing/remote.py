@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import IO, Any, Self
 
 
 class RemoteUpstream:
@@ -11,12 +12,25 @@ class RemoteUpstream:
 
     Args:
         arguments: of that command, such as `"--seed", "1"`.
+        module: another module that is run instead and speaks alike (`npmmirror.testing.process`).
+        complaints: the file for its standard error output; None: that of this process.
+        process_group: 0 puts it into a group of its own, which a terminal's Ctrl-C does not reach.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "npmmirror.testing", *arguments]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe)  # noqa: S603 - our own
+    def __init__(
+        self,
+        *arguments: str,
+        module: str = "npmmirror.testing",
+        complaints: IO[bytes] | None = None,
+        process_group: int | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            process_group=process_group,
+        )
         urls = self._read()
         self.url: str = urls["url"]
         self.feed: str = urls["feed"]
