@@ -146,6 +146,7 @@ async def test_a_sync_that_is_watched_does_not_hold_up_the_drain(mirror: Open) -
     """Its reports end with the stop; the job that it brought is finished."""
     async with mirror() as here:
         here.upstream.registry.publish("slow", "1.0.0")
+        here.upstream.fault("feed", faults.Stall(), times=None)
         here.upstream.fault("packument", faults.Stall(), times=1)
         async with here.running() as stop, here.control() as daemon:
             async with anyio.create_task_group() as tasks:

@@ -15,6 +15,7 @@ from npmmirror.config import Config
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
+from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
@@ -35,6 +36,8 @@ from npmmirror.upstream import Limits, Timeouts, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
 THREADS = 2
+BESIDE_REQUESTS_SECONDS = 600.0
+"""How long a task may be at work beside its requests, each of which has its own time-out."""
 COMMIT_SECONDS = 30.0
 """How long the last group may take after the drain's end."""
 
@@ -88,6 +91,8 @@ class Mirror:
         self.host = Pause(clock)
         self.disk = Pause(clock, longest_seconds=60.0)
         self.following_since = opened.following_since
+        limit = config.upstream.total_seconds + BESIDE_REQUESTS_SECONDS
+        self.liveness = Liveness(clock, limit)
         self._manner = manner
         self._threads = threads
         self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
@@ -226,6 +231,7 @@ class Mirror:
             mode=policy.tarballs,
             tarballs_per_job=fetch.tarballs_per_job,
             deaths=self.deaths,
+            liveness=self.liveness,
             raise_bugs=self._manner.raise_bugs,
             patient=self._manner.patient,
         )
@@ -242,6 +248,7 @@ class Mirror:
             pace=Pace(storage.commit_count, storage.commit_seconds),
             cursor=self.opened.cursor,
             in_work=self._in_work,
+            liveness=self.liveness,
             committed=self.committed,
         )
 

@@ -39,7 +39,8 @@ class DaemonOperations:
 
     async def status(self) -> Report:
         """The state of the daemon and of the index."""
-        return await self._live.report()
+        with self._mirror.liveness.watch("control"):
+            return await self._live.report()
 
     def sync(self, specs: list[str], options: dict[str, bool]) -> MemoryObjectReceiveStream[Report]:
         """Mirror packages; reports as they come."""
@@ -78,6 +79,7 @@ class DaemonOperations:
     async def retry(self, packages: list[str]) -> int:
         """Make rows of the work list due now, dead letters included."""
         now = timestamp(self._mirror.clock.now())
-        rows = await self._mirror.opened.index.retry(now, packages or None, dead_only=False)
+        with self._mirror.liveness.watch("control"):
+            rows = await self._mirror.opened.index.retry(now, packages or None, dead_only=False)
         self._mirror.feed.wake()
         return rows

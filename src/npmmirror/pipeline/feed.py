@@ -12,6 +12,7 @@ from npmmirror.change import Change
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
+from npmmirror.liveness import at_rest
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.handout import Handout
@@ -75,11 +76,13 @@ class Feed:
         while True:
             while len(watermark) >= WINDOW:
                 self._room = anyio.Event()
-                await self._room.wait()
+                with at_rest():
+                    await self._room.wait()
             try:
                 entries = await buffer.read(position, READ_ROWS)
                 if not entries:
-                    await buffer.wait(position)
+                    with at_rest():
+                        await buffer.wait(position)
                     continue
                 finished = await self._finished(entries)
             except (BufferUnavailableError, IndexUnavailableError) as error:
@@ -93,7 +96,8 @@ class Feed:
 
     async def _unavailable(self, error: Exception) -> None:
         log.warning("waiting_for_disk", error=str(error))
-        await self._clock.sleep(UNAVAILABLE_SECONDS)
+        with at_rest():
+            await self._clock.sleep(UNAVAILABLE_SECONDS)
 
     async def _offer(
         self,
@@ -115,7 +119,8 @@ class Feed:
             else:
                 await self._send_live(Job(change.id, change=change, tickets=[ticket]))
         if passed:
-            await self._passed.send(Passed(tuple(passed)))
+            with at_rest():
+                await self._passed.send(Passed(tuple(passed)))
 
     def _is_offered_again(self, change: Change) -> bool:
         """Whether this is the very change that was offered last for its package.
@@ -179,7 +184,7 @@ class Feed:
         if free > 0:
             due = await self._index.seconds_to_due(now)
             seconds = IDLE_SECONDS if due is None else due
-        with anyio.move_on_after(min(max(seconds, SHORTEST_SECONDS), IDLE_SECONDS)):
+        with at_rest(), anyio.move_on_after(min(max(seconds, SHORTEST_SECONDS), IDLE_SECONDS)):
             await self._wake_work.wait()
 
     async def send_promoted(self) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import anyio
 import structlog
@@ -13,6 +14,7 @@ from npmmirror.clock import Clock, timestamp
 from npmmirror.diff import is_stale
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
+from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import (
     HELD,
     Failed,
@@ -56,10 +58,12 @@ class Fetcher:
         tarballs_per_job: int,
         patient: bool,
         deaths: InWork,
+        liveness: Liveness,
         raise_bugs: bool = False,
     ) -> None:
         self._looker = looker
         self._deaths = deaths
+        self._liveness = liveness
         self._tarballs = tarballs
         self._index = index
         self._schedule = schedule
@@ -84,8 +88,9 @@ class Fetcher:
     ) -> None:
         """Work until `jobs` is closed and empty; then close `results`."""
         async with results, jobs, anyio.create_task_group() as tasks:
-            for _ in range(workers):
-                tasks.start_soon(self._work, jobs.clone(), results.clone())
+            for number in range(1, workers + 1):
+                work = partial(self._work, jobs.clone(), results.clone())
+                tasks.start_soon(self._liveness.run, f"fetch {number}", work)
 
     async def _work(
         self, jobs: MemoryObjectReceiveStream[Job], results: MemoryObjectSendStream[Result]
@@ -93,12 +98,15 @@ class Fetcher:
         async with jobs, results:
             while await self._ready():
                 try:
-                    job = await jobs.receive()
+                    with at_rest():
+                        job = await jobs.receive()
                 except anyio.EndOfStream:
                     return
                 if self._disk.held and not await self._ready():
                     return  # the next start does it
-                await results.send(await self.finish(job))
+                done = await self.finish(job)
+                with at_rest():
+                    await results.send(done)
 
     async def _ready(self) -> bool:
         """Wait while fetching is paused; False where the drain begins meanwhile.
@@ -107,7 +115,7 @@ class Fetcher:
         """
         if not self._patient or not (self._host.paused or self._disk.paused):
             return True
-        with anyio.CancelScope() as waiting:
+        with at_rest(), anyio.CancelScope() as waiting:
             self._pausing.add(waiting)
             try:
                 if self._draining:

@@ -8,6 +8,7 @@ from npmmirror.buffer.base import Buffer, BufferUnavailableError, Receipt
 from npmmirror.change import Page, Seq, distance
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
+from npmmirror.liveness import at_rest
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
 from npmmirror.upstream import Upstream, UpstreamError
 
@@ -66,7 +67,8 @@ class Follower:
                 continue
             self._recovered()
             if not full:
-                await self._clock.sleep(self._poll_seconds)
+                with at_rest():
+                    await self._clock.sleep(self._poll_seconds)
 
     async def _step(self) -> bool:
         """One page; whether there is more at once."""
@@ -102,7 +104,8 @@ class Follower:
         reach("follow.page_appended")
         # The rows are durable; the cursor follows. A kill in between reads the page twice, which
         # feed notices.
-        await self._receive(Receipt(before, page.last_seq, end, tail))
+        with at_rest():  # for whoever writes to the index just now, or finds no room to
+            await self._receive(Receipt(before, page.last_seq, end, tail))
         reach("follow.page_received")
         self.cursor = page.last_seq
         self.rows += len(page.changes)
@@ -119,7 +122,8 @@ class Follower:
         tell("follow_failed", error=str(error), attempt=self._failures, seconds=round(seconds, 1))
         self._told = reason
         self.error = str(error)
-        await self._clock.sleep(seconds)
+        with at_rest():
+            await self._clock.sleep(seconds)
 
     def _recovered(self) -> None:
         if self._failures:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from npmmirror.liveness import at_rest
 from npmmirror.pipeline.job import Job
 
 
@@ -23,12 +24,13 @@ class Handout:
 
     async def send(self, job: Job) -> None:
         """Return once a worker has the job."""
-        if self._is_suspect(job.package):
-            await self._send_alone(job)
-            return
-        while self._suspects:
-            await self._news.wait()
-        await self._send(job)
+        with at_rest():
+            if self._is_suspect(job.package):
+                await self._send_alone(job)
+                return
+            while self._suspects:
+                await self._news.wait()
+            await self._send(job)
 
     def committed(self, packages: Iterable[str]) -> None:
         """These are in the index: they are out no more."""

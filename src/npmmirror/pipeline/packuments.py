@@ -20,6 +20,7 @@ from npmmirror.archive.deltas import Documents
 from npmmirror.capture import Location, Payload
 from npmmirror.diff import changed_versions, diff, is_stale
 from npmmirror.effects import Effects, Known
+from npmmirror.liveness import at_rest
 from npmmirror.packument import Packument
 from npmmirror.pipeline.large import LargeDocument
 from npmmirror.upstream import Found, Missing, NotModified, Upstream
@@ -211,12 +212,14 @@ class PackumentFetcher:
         """
         if length <= self._large_bytes:
             return None
-        await self._large.acquire()
+        with at_rest():
+            await self._large.acquire()
         return self._large.release
 
     async def _take_turn(self, path: Path, etag: str | None) -> Body:
         try:
-            await self._large.acquire()
+            with at_rest():
+                await self._large.acquire()
             try:
                 document = await self._threads.run(LargeDocument.take, path)
             except BaseException:

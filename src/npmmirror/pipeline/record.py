@@ -31,6 +31,7 @@ from npmmirror.index import (
     StoredDrop,
     StoredFollowing,
 )
+from npmmirror.liveness import Liveness
 from npmmirror.outcome import HELD, HeldTarball, WorkItem
 from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
@@ -46,6 +47,8 @@ RECORDING = "recording"
 """Who holds fetching while a group cannot be made durable."""
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
+STEP_SECONDS = 3600.0
+"""Copying thousands of tarballs to a slow NAS is one step."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +76,7 @@ class Recorder:
         pace: Pace,
         cursor: Seq | None,
         in_work: Callable[[], int],
+        liveness: Liveness,
         committed: Callable[[Sequence[Done]], None],
     ) -> None:
         self._archive = archive
@@ -83,6 +87,7 @@ class Recorder:
         self._disk = disk
         self._pace = pace
         self._in_work = in_work
+        self._liveness = liveness
         self._committed = committed
         self._writing = anyio.Lock()
         self._torn = False
@@ -225,7 +230,7 @@ class Recorder:
         seconds = FIRST_SECONDS
         while True:
             try:
-                with anyio.CancelScope(shield=True):
+                with self._liveness.watch("record", STEP_SECONDS), anyio.CancelScope(shield=True):
                     result = await step()
             except (DiskFaultError, IndexUnavailableError) as fault:
                 self._disk.hold(RECORDING, f"disk: {fault}")

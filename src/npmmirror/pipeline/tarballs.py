@@ -10,6 +10,7 @@ from npmmirror.clock import Clock
 from npmmirror.failpoints import reach
 from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
+from npmmirror.liveness import at_rest
 from npmmirror.outcome import (
     Failed,
     HeldTarball,
@@ -120,8 +121,12 @@ class TarballFetcher:
     async def _guarded(self, package: str, claim: Claim, path: str) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
-            async with self._downloads:
+            with at_rest():
+                await self._downloads.acquire()
+            try:
                 outcome = await self._download(package, claim, path)
+            finally:
+                self._downloads.release()
         except UpstreamError as error:
             return self._refused(package, claim, error)
         except TarballTooLargeError as error:

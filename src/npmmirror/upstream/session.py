@@ -9,6 +9,7 @@ from yarl import URL
 
 from npmmirror.clock import Clock
 from npmmirror.errors import UsageError
+from npmmirror.liveness import at_rest
 from npmmirror.upstream.address import Addresses
 from npmmirror.upstream.errors import (
     FOREIGN,
@@ -170,7 +171,8 @@ class Session:
         if self._client is None:
             raise RuntimeError("the session is not open")
         host = self._host(url)
-        await host.turnstile.enter()
+        with at_rest():
+            await host.turnstile.enter()
         sent_at = self._clock.monotonic()
         self._traffic.requests += 1
         try:
