@@ -14,7 +14,7 @@ from npmmirror.buffer.base import Buffer, Position, Receipt
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.buffer.sqlite import SqliteBuffer
 from npmmirror.change import Change
-from tests.buffer.contract import AT, SOURCE, changes, drained
+from tests.buffer.contract import AT, SOURCE, changes, drained, of
 
 Opener = Callable[[Path], Awaitable[Buffer]]
 Step = tuple[str, int, int]
@@ -56,7 +56,7 @@ class Model:
         place = self.some_place(choice)
         entries = await buffer.read(self.places[place], limit)
         begin = max(place, self.trimmed)
-        assert [entry.change for entry in entries] == self.all[begin : begin + limit]
+        assert of(entries) == self.all[begin : begin + limit]
         for count in range(1, len(entries) + 1):
             position = buffer.advance(self.places[place], entries[:count])
             assert self.places.setdefault(begin + count, position) == position

@@ -143,3 +143,16 @@ def test_reference_prints_the_documentations_page(program: Program) -> None:
     """The page in the documentation is made with it."""
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
     assert program("config", "reference").stdout == page.read_text(encoding="utf-8")
+
+
+def test_show_hides_secrets(tmp_path: Path, program: Program) -> None:
+    """Of a file and of a variable, as TOML and as JSON."""
+    (tmp_path / "mirror.toml").write_text(
+        '[buffer.kafka]\nssl_certificate = "c.pem"\nssl_key = "-----BEGIN hunter2"\n'
+    )
+    secret = FEED | {"NPMMIRROR_BUFFER__KAFKA__SASL_PASSWORD": "hunter2"}
+    for words in (("config", "show"), ("config", "show", "--json")):
+        told = program(*words, environment=secret)
+        assert told.returncode == 0, told.stderr
+        assert "sasl_password" in told.stdout
+        assert "hunter2" not in told.stdout

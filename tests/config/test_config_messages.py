@@ -159,7 +159,7 @@ def problems(text: str = "", **environment: str) -> list[str]:
         ),
         (
             '[buffer]\nbackend = "redis"',
-            'mirror.toml:2: buffer.backend = "redis": must be "sqlite"',
+            'mirror.toml:2: buffer.backend = "redis": must be "sqlite" or "kafka"',
         ),
         (
             "[log]\nlevel = 3",
@@ -419,3 +419,21 @@ def test_a_wrong_configuration_is_a_usage_error() -> None:
     """It ends a command with exit status 2."""
     assert issubclass(ConfigurationError, UsageError)
     assert ConfigurationError.exit_status == 2
+
+
+SECRETS = '[buffer.kafka]\nsasl_pasword = "hunter2"\nssl_key = ["hunter2"]\n'
+
+
+def test_no_secret_is_told_with_what_is_wrong_with_it() -> None:
+    """Neither a key's, nor a misspelt key's, nor a misspelt variable's."""
+    told = problems(SECRETS, NPMMIRROR_BUFFER__KAFKA__SASL_PASWORD="hunter2")
+    assert len(told) == 3
+    assert "hunter2" not in "".join(told)
+
+
+def test_a_protocol_with_sasl_needs_a_name_and_a_password() -> None:
+    """Wherever they come from; the rest of TLS and SASL is told in the same way."""
+    sasl = '[buffer.kafka]\nsecurity_protocol = "SASL_SSL"'
+    assert "SASL needs sasl_username" in problems(sasl)[0]
+    assert "SASL needs sasl_password" in problems(f'{sasl}\nsasl_username = "u"')[0]
+    assert "belong together" in problems('[buffer.kafka]\nssl_certificate = "c.pem"')[0]

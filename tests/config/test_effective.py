@@ -225,3 +225,27 @@ def toml(value: object) -> str:
         return str(value)
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     return "1979-05-27" if value is None else text
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n"
+
+
+def test_a_certificate_is_a_path_or_its_contents() -> None:
+    """A path starts where the configuration's paths start, the contents are left as they are."""
+    text = f'[buffer.kafka]\nssl_ca = """{PEM}"""\nssl_certificate = "c.pem"\nssl_key = "k.pem"\n'
+    found = effective(ConfigFile("m", text, Path("/conf")), {}, Path("/here"))
+    kafka = found.config.buffer.kafka
+    assert (kafka.ssl_ca, kafka.ssl_certificate) == (PEM, "/conf/c.pem")
+    assert kafka.ssl_key is not None
+    assert kafka.ssl_key.get_secret_value() == "/conf/k.pem"
+
+
+def test_a_certificate_of_the_environment_starts_at_the_current_directory() -> None:
+    """As all paths of variables do."""
+    environment = {
+        "NPMMIRROR_BUFFER__KAFKA__SSL_CA": "ca.pem",
+        "NPMMIRROR_BUFFER__KAFKA__SASL_PASSWORD_FILE": "secret",
+    }
+    found = effective(ConfigFile("m", "", Path("/conf")), environment, Path("/here"))
+    assert found.config.buffer.kafka.ssl_ca == "/here/ca.pem"
+    assert found.config.buffer.kafka.sasl_password_file == Path("/here/secret")

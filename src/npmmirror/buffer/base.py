@@ -8,18 +8,35 @@ from npmmirror.change import Change
 from npmmirror.errors import NpmmirrorError
 from npmmirror.receipt import Position, Receipt
 
-__all__ = ["Buffer", "BufferUnavailableError", "Entry", "Position", "Receipt"]
+__all__ = [
+    "Buffer",
+    "BufferChangedError",
+    "BufferUnavailableError",
+    "Entry",
+    "Gap",
+    "Item",
+    "Position",
+    "Receipt",
+]
 
 
 class BufferUnavailableError(NpmmirrorError):
     """The buffer does not answer now (broker away, disk full); the same call may work later."""
 
 
+class BufferChangedError(NpmmirrorError):
+    """The buffer is not what it was: entries are gone or others, or it was made anew.
+
+    Every call raises this until `refresh`; then receipts and checkpoint are to be held against it.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A change as it lies in the buffer. `place` is for the buffer's own use.
+    """A change as it lies in the buffer. `place` is its lane, and where in the lane it is.
 
-    `observed_at` is when the follower saw it, `source` the feed that it came from.
+    Order is kept within a lane, and a package is always in the same one. `observed_at` is when the
+    follower saw it, `source` the feed that it came from.
     """
 
     change: Change
@@ -28,12 +45,33 @@ class Entry:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A place without a change: what lay there is set aside, and told. There is nothing to do."""
+
+    place: tuple[int, int]
+
+
+Item = Entry | Gap
+
+
 class Buffer(Protocol):
-    """An ordered, durable queue of changes; order is kept per package at least."""
+    """An ordered, durable queue of changes; order is kept per package at least.
+
+    Every call that asks something may raise `BufferUnavailableError` and `BufferChangedError`.
+    """
 
     @property
     def identity(self) -> str:
-        """Tells this buffer from one made anew in its place."""
+        """Tells this buffer from one made anew in its place. Known from `refresh` on."""
+        ...
+
+    async def refresh(self) -> None:
+        """Take the buffer for what it is now: its identity, its start and its end.
+
+        Raises:
+            BufferUnavailableError: it cannot be looked at.
+        """
         ...
 
     async def append(
@@ -48,16 +86,16 @@ class Buffer(Protocol):
         """
         ...
 
-    async def read(self, after: Position, limit: int) -> list[Entry]:
-        """Up to `limit` entries behind a position, oldest first; empty at the end."""
+    async def read(self, after: Position, limit: int) -> list[Item]:
+        """Up to `limit` items behind a position, oldest first in each lane; empty at the end."""
         ...
 
     async def wait(self, after: Position) -> None:
         """Return once there are entries behind `after` (or there may be)."""
         ...
 
-    def advance(self, position: Position, entries: Sequence[Entry]) -> Position:
-        """The position behind these entries, which were read from `position` on, in order."""
+    def advance(self, position: Position, items: Sequence[Item]) -> Position:
+        """The position behind these items: of each lane, those that follow `position`, in order."""
         ...
 
     def covers(self, position: Position, other: Position) -> bool:
@@ -84,11 +122,14 @@ class Buffer(Protocol):
         ...
 
     async def trim(self, before: Position) -> int:
-        """Delete the entries before a position; how many went. Positions are never used again."""
+        """Delete entries before a position, where they need not be kept; how many went.
+
+        Positions are never used again.
+        """
         ...
 
     async def depth(self, after: Position) -> int:
-        """How many entries lie behind a position."""
+        """How many entries lie behind a position, as far as is known without asking anybody."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Self
 
 import anyio
 
-from npmmirror.buffer.base import Entry, Position, Receipt
+from npmmirror.buffer.base import Entry, Item, Position, Receipt
 from npmmirror.change import Change
 
 
@@ -30,6 +30,9 @@ class MemoryBuffer:
         """See `Buffer.identity`."""
         return self._identity
 
+    async def refresh(self) -> None:
+        """See `Buffer.refresh`."""
+
     async def append(
         self, changes: Sequence[Change], *, observed_at: str, source: str
     ) -> tuple[Position, str]:
@@ -44,7 +47,7 @@ class MemoryBuffer:
         end = await self.end()
         return end, self._tail(self._offsets(end))
 
-    async def read(self, after: Position, limit: int) -> list[Entry]:
+    async def read(self, after: Position, limit: int) -> list[Item]:
         """See `Buffer.read`."""
         lists = [
             self._entries[partition][max(offset - self._first[partition], 0) :]
@@ -58,11 +61,11 @@ class MemoryBuffer:
         while not await self.depth(after):
             await self._appended.wait()
 
-    def advance(self, position: Position, entries: Sequence[Entry]) -> Position:
+    def advance(self, position: Position, items: Sequence[Item]) -> Position:
         """See `Buffer.advance`."""
         offsets = self._offsets(position)
-        for entry in entries:
-            partition, number = entry.place
+        for item in items:
+            partition, number = item.place
             offsets[partition] = number + 1
         return self._position(offsets)
 

@@ -12,7 +12,7 @@ import anyio
 import orjson
 import structlog
 
-from npmmirror.buffer.base import BufferUnavailableError, Entry, Position, Receipt
+from npmmirror.buffer.base import BufferUnavailableError, Entry, Item, Position, Receipt
 from npmmirror.change import Change
 from npmmirror.errors import StorageError
 from npmmirror.failpoints import reach
@@ -102,6 +102,9 @@ class SqliteBuffer:
         """See `Buffer.identity`."""
         return self._identity
 
+    async def refresh(self) -> None:
+        """See `Buffer.refresh`: nobody else writes to the file while this is open."""
+
     async def append(
         self, changes: Sequence[Change], *, observed_at: str, source: str
     ) -> tuple[Position, str]:
@@ -126,7 +129,7 @@ class SqliteBuffer:
         self._appended = anyio.Event()
         return self._position(last), _tail(changes[-1])
 
-    async def read(self, after: Position, limit: int) -> list[Entry]:
+    async def read(self, after: Position, limit: int) -> list[Item]:
         """See `Buffer.read`."""
         number = max(self._number(after), self._trimmed)
         async with self._database.moment() as now:
@@ -142,9 +145,9 @@ class SqliteBuffer:
         while self._last <= self._number(after):
             await self._appended.wait()
 
-    def advance(self, position: Position, entries: Sequence[Entry]) -> Position:
+    def advance(self, position: Position, items: Sequence[Item]) -> Position:
         """See `Buffer.advance`."""
-        return self._position(entries[-1].place[1]) if entries else position
+        return self._position(items[-1].place[1]) if items else position
 
     def covers(self, position: Position, other: Position) -> bool:
         """See `Buffer.covers`."""

@@ -47,9 +47,11 @@ def effective(
         raise ConfigurationError([*problems, *dict.fromkeys(wrong)]) from error
     if problems:
         raise ConfigurationError(problems)
-    storage = config.storage.under(file.directory if file else directory)
+    base = file.directory if file else directory
+    storage = config.storage.under(base)
+    buffer = config.buffer.model_copy(update={"kafka": config.buffer.kafka.under(base)})
     origins = {path: given[path].origin if path in given else "default" for path in keys()}
-    return Effective(config.model_copy(update={"storage": storage}), origins)
+    return Effective(config.model_copy(update={"storage": storage, "buffer": buffer}), origins)
 
 
 def _nested(given: Mapping[str, Given]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import json
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from npmmirror.config.sections import Config, Section
@@ -23,7 +25,7 @@ FIRST_NAMES: dict[str, str | None] = {
     "SUBDIRECTORY_HASH_LENGTH": "storage.subdirectory_hash_length",
     "DATABASE_NAME": "storage.index",
     "UPDATE_SEQ": "follow.since",
-    "KAFKA_TOPIC_NUM_PARTITIONS": None,
+    "KAFKA_TOPIC_NUM_PARTITIONS": "buffer.kafka.partitions",
     "OLD_PACKAGE_VERSIONS_LIMIT": None,
 }
 """Parameters of the first NPM-Mirror, and the key that each became; None where none did."""
@@ -69,6 +71,16 @@ def types_of(field: FieldInfo) -> set[Any]:
     return {_plain(member) for member in (get_args(annotation) if union else [annotation])}
 
 
+def is_secret(name: str) -> bool:
+    """Whether a key's or variable's value may be one that nobody should see, misspelt or not."""
+    known = keys()
+    if name in known:
+        return SecretStr in types_of(known[name])
+    secrets = [path.rpartition(".")[2] for path in known if SecretStr in types_of(known[path])]
+    last = re.split(r"\.|__", name.lower())[-1]
+    return _SECRET_NAME.search(last) is not None or bool(get_close_matches(last, secrets, n=1))
+
+
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """The words that a key allows; empty where it is no choice of words."""
     annotation: Any = field.annotation
@@ -79,6 +91,8 @@ def written(value: object) -> str:
     """A value as it is written in TOML (`not set` for None), short and without passwords."""
     if value is None:
         return "not set"
+    if isinstance(value, SecretStr):
+        return HIDDEN
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
@@ -103,6 +117,9 @@ def size(count: int) -> str:
     return f"{count / (1 << 10 * power):.1f} {_UNITS[power - 1]}".replace(".0 ", " ")
 
 
+HIDDEN = '"…"'
+"""How a secret is written."""
+_SECRET_NAME = re.compile("pass|secret|token|key$")
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from npmmirror.config.keys import (
     FIRST_NAMES,
+    HIDDEN,
     NO_SETTINGS,
     PREFIX,
     choices,
+    is_secret,
     keys,
     sections,
     variable,
@@ -37,7 +39,8 @@ class Given:
 
     def problem(self, what: str) -> str:
         """The sentence that tells where the value is, what it is, and what is wrong with it."""
-        return f"{self.origin}: {self.path} = {written(self.value)}: {what}"
+        value = HIDDEN if is_secret(self.path) else written(self.value)
+        return f"{self.origin}: {self.path} = {value}: {what}"
 
 
 def unknown_key(given: Given) -> str:
@@ -60,7 +63,7 @@ def unknown_section(name: str, origin: str) -> str:
 
 def unknown_variable(name: str, value: str) -> str:
     """The sentence for an environment variable that looks like a setting and is none."""
-    told = f"{name} = {written(value)}"
+    told = f"{name} = {HIDDEN if is_secret(name) else written(value)}"
     short = name.removeprefix(PREFIX)
     if first := _first_name(short):
         return f"{told}: {first}"
@@ -95,7 +98,9 @@ _SENTENCES = {
     "int_type": "must be a whole number",
     "is_instance_of": "must be text in quotes",
     "less_than_equal": "must be at most {le}",
+    "secret_type": "must be text in quotes",
     "string_type": "must be text in quotes",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list in brackets",
 }
 

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from npmmirror.config.keys import choices, keys, sections, size, types_of, written
@@ -107,9 +108,14 @@ def _hints(key: str, field: FieldInfo) -> Iterator[str]:
 
 def _kind(field: FieldInfo) -> str:
     """What a key's value may be, in words: `a whole number, 1 to 1024`."""
-    names = {tuple: "a list of text", int: "a whole number", float: "a number"}
+    names = {
+        bool: "`true` or `false`",
+        tuple: "a list of text",
+        int: "a whole number",
+        float: "a number",
+    }
     kinds = [name for kind, name in names.items() if kind in types_of(field)]
-    if str in types_of(field) or Path in types_of(field):
+    if types_of(field) & {str, Path, SecretStr}:
         kinds.append(" | ".join(f'`"{word}"`' for word in choices(field)) or "text")
     bounds = _bounds(field)
     return " or ".join(kinds) + (f", {bounds}" if bounds else "")

@@ -14,17 +14,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
+    SecretStr,
     Strict,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):[0-9]{1,5}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+PATH_OR_PEM: dict[str, JsonValue] = {"path_or_pem": True}
+"""Marks a key whose value is a path, or what the file there would hold."""
 _OWN_FILES = frozenset(
     {
         *("lock", "control.sock", "in_work", "in_work.new"),
         *("buffer.db", "buffer.db-wal", "buffer.db-shm", "research.db"),
-        *("captures", "damaged", "staging", "packages"),
+        *("captures", "damaged", "staging", "packages", "set_aside"),
     }
 )
 
@@ -97,6 +103,40 @@ def _file_name(text: str) -> str:
     return text
 
 
+def _file(value: object) -> object:
+    """As `_directory`, for a file."""
+    if not isinstance(value, str):
+        return value
+    if not value or "\0" in value:
+        raise ValueError("must be a file's path")
+    if value.startswith("~"):
+        raise ValueError('must not begin with "~": write the whole path')
+    return Path(value)
+
+
+def _broker(text: str) -> str:
+    if not _BROKER.fullmatch(text):
+        raise ValueError('must be brokers as host:port, such as "localhost:9092"')
+    return text
+
+
+def _topic(text: str) -> str:
+    if not _TOPIC.fullmatch(text) or text in {".", ".."}:
+        raise ValueError("must be a topic's name: letters, digits, and . _ -, at most 249 of them")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("must be one line of text that is not empty")
+    return text
+
+
+def path_or_pem(text: str, base: Path) -> str:
+    """A PEM document as it is; anything else as a path, which starts at `base`."""
+    return text if text.lstrip().startswith("-----BEGIN") else str(base / text)
+
+
 def _since(value: object) -> object:
     """`"now"`, a number, or an opaque text; bool is an int only to Python."""
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
@@ -111,6 +151,10 @@ def _since(value: object) -> object:
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Strict(False)]
+File = Annotated[Path, BeforeValidator(_file)]
+Brokers = Annotated[
+    tuple[Annotated[str, AfterValidator(_broker)], ...], Strict(False), Field(min_length=1)
+]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -201,12 +245,148 @@ class FollowSection(Section):
     )
 
 
+class KafkaSection(Section):
+    """The topic that is the buffer where its backend is "kafka", and how its brokers are reached."""
+
+    bootstrap_servers: Brokers = Field(
+        ("localhost:9092",),
+        description="Brokers that are asked for the others, each as host:port.",
+    )
+    topic: Annotated[str, AfterValidator(_topic)] = Field(
+        "npm-changes",
+        description="The topic. It is created where it is not there, and belongs to one mirror.",
+    )
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        12,
+        description="How many partitions the topic is created with. One that is there with "
+        "another number is used as it is.",
+    )
+    replication_factor: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1,
+        description="On how many brokers each partition lies, where the topic is created. 3 on a "
+        "cluster of three or more.",
+    )
+    compression: Literal["lz4", "zstd"] = Field(
+        "lz4", description="How records are compressed. Old ones stay readable after a change."
+    )
+    group: Annotated[str, AfterValidator(_one_line)] = Field(
+        "npmmirror",
+        description="The consumer group whose offsets show to others how far the mirror is. "
+        "Nothing reads them back.",
+    )
+    client_id: Annotated[str, AfterValidator(_one_line)] = Field(
+        "npmmirror", description="The name of the mirror in the brokers' logs and metrics."
+    )
+    keep_hours: Annotated[float, Field(ge=0)] = Field(
+        24.0,
+        description="How long records that are worked off are kept for people who look, in hours. "
+        "What is not worked off is never deleted.",
+    )
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        5.0,
+        description="How long a reader at the topic's end waits before it looks at the topic "
+        "itself, in seconds: whether it is still the same, and whole.",
+    )
+    poll_records: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        500, description="How many records are read at once."
+    )
+    request_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        20.0, description="How long brokers may take for an answer, in seconds."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT",
+        description="How brokers are spoken to. SSL: encrypted, which authenticates the brokers, "
+        "and with ssl_certificate the mirror. SASL: the mirror has a user name and a password.",
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the password is proven. PLAIN sends it as it is."
+    )
+    sasl_username: str | None = Field(
+        None, description="The user name, where the protocol is SASL.", examples=["npmmirror"]
+    )
+    sasl_password: SecretStr | None = Field(
+        None,
+        description="The password. Better in NPMMIRROR_BUFFER__KAFKA__SASL_PASSWORD, or in a file "
+        "of its own. It is never shown.",
+        examples=["…"],
+    )
+    sasl_password_file: File | None = Field(
+        None,
+        description="The file that holds the password where sasl_password is not set, such as a "
+        "credential of systemd. A line break at its end does not count.",
+        examples=["/run/credentials/npmmirror.service/kafka-password"],
+    )
+    ssl_ca: str | None = Field(
+        None,
+        description="The certificates of those who may vouch for brokers: the path of a PEM file, "
+        "or its contents. Not set: those that the machine trusts.",
+        examples=["/etc/npmmirror/kafka-ca.pem"],
+        json_schema_extra=PATH_OR_PEM,
+    )
+    ssl_certificate: str | None = Field(
+        None,
+        description="The mirror's own certificate, where brokers ask for one: the path of a PEM "
+        "file, or its contents.",
+        examples=["/etc/npmmirror/kafka.pem"],
+        json_schema_extra=PATH_OR_PEM,
+    )
+    ssl_key: SecretStr | None = Field(
+        None,
+        description="The key that belongs to ssl_certificate, without a pass phrase: the path of "
+        "a PEM file, or its contents. It is never shown.",
+        examples=["…"],
+        json_schema_extra=PATH_OR_PEM,
+    )
+    ssl_check_hostname: bool = Field(
+        True, description="Whether a broker's certificate must name the host that was asked."
+    )
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether a user name and a password are sent."""
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def uses_ssl(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    def under(self, base: Path) -> Self:
+        """The same, with relative paths starting at `base`."""
+        changed: dict[str, object] = {}
+        if self.sasl_password_file is not None:
+            changed["sasl_password_file"] = base / self.sasl_password_file
+        for name in ("ssl_ca", "ssl_certificate"):
+            if (value := getattr(self, name)) is not None:
+                changed[name] = path_or_pem(value, base)
+        if self.ssl_key is not None:
+            changed["ssl_key"] = SecretStr(path_or_pem(self.ssl_key.get_secret_value(), base))
+        return self.model_copy(update=changed)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.uses_sasl and not self.sasl_username:
+            raise contradiction("SASL needs sasl_username", "security_protocol")
+        if self.uses_sasl and self.sasl_password is None and self.sasl_password_file is None:
+            raise contradiction(
+                "SASL needs sasl_password or sasl_password_file", "security_protocol"
+            )
+        if (self.ssl_key is None) != (self.ssl_certificate is None):
+            raise contradiction(
+                "ssl_certificate and ssl_key belong together", "ssl_certificate", "ssl_key"
+            )
+        return self
+
+
 class BufferSection(Section):
     """The durable buffer between the follower and the rest."""
 
-    backend: Literal["sqlite"] = Field(
-        "sqlite", description="What the buffer is made of: a SQLite file, buffer.db in data_dir."
+    backend: Literal["sqlite", "kafka"] = Field(
+        "sqlite",
+        description='What the buffer is made of. "sqlite": a file, buffer.db in data_dir. '
+        '"kafka": a topic of Apache Kafka. To move from one to the other, change it and restart.',
     )
+    kafka: KafkaSection = KafkaSection()
 
 
 class FetchSection(Section):
@@ -339,6 +519,11 @@ class StorageSection(Section):
         return self.packages_dir or self.data_dir / "packages"
 
     @property
+    def set_aside_path(self) -> Path:
+        """The directory of records of the buffer that are no changes."""
+        return self.data_dir / "set_aside"
+
+    @property
     def index_path(self) -> Path:
         """The index's file."""
         return self.data_dir / self.index
@@ -374,6 +559,16 @@ class LogSection(Section):
         "auto",
         description='How they are written. "json": an object a line. "console": for people. '
         '"auto": console on a terminal, else json.',
+    )
+    changes: Literal["info", "debug"] = Field(
+        "info",
+        description='How important the line is that each finished change gets. "debug" keeps it '
+        "out of a log whose level is info; what failed is told in any case.",
+    )
+    max_changes_per_second: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        10,
+        description="How many of these lines are written a second. Beyond that one line a second "
+        "sums up the rest, as while catching up. 0 leaves the sums alone.",
     )
 
 

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from npmmirror.config import problems
 from npmmirror.config.keys import NO_SETTINGS, PREFIX, keys, sections, types_of, variable
 from npmmirror.config.problems import Given
+from npmmirror.config.sections import PATH_OR_PEM, path_or_pem
 
 _TABLE = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"\s*([^\s=#\[\]]+)\s*=.*")
@@ -121,6 +122,8 @@ def _typed(text: str, key: FieldInfo, directory: Path) -> Any:
         return None
     if Path in types:
         return str(directory / text) if text and not text.startswith("~") else text
+    if key.json_schema_extra == PATH_OR_PEM:
+        return path_or_pem(text, directory)
     if tuple in types:
         return [item.strip() for item in text.split(",") if item.strip()]
     if bool in types:
