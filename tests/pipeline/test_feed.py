@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
+from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.change import Change
@@ -25,6 +26,21 @@ class NothingFinished:
         return {}
 
 
+def feeding(
+    clock: ManualClock, jobs: Handout, results: MemoryObjectSendStream[Result], gate: Gate
+) -> Feed:
+    return Feed(
+        jobs,
+        results,
+        gate,
+        cast("Any", NothingFinished()),
+        clock,
+        workers=8,
+        work_share=0.25,
+        tarballs_per_job=5,
+    )
+
+
 async def offered(
     clock: ManualClock, pages: Sequence[Sequence[Change]], *, jobs: int
 ) -> tuple[list[Job], set[int]]:
@@ -36,16 +52,7 @@ async def offered(
     send_jobs, receive_jobs = anyio.create_memory_object_stream[Job](100)
     send_results, receive_results = anyio.create_memory_object_stream[Result](100)
     gate = Gate()
-    feed = Feed(
-        Handout(send_jobs, lambda _: False),
-        send_results,
-        gate,
-        cast("Any", NothingFinished()),
-        clock,
-        workers=8,
-        work_share=0.25,
-        tarballs_per_job=5,
-    )
+    feed = feeding(clock, Handout(send_jobs, lambda _: False), send_results, gate)
     found: list[Job] = []
     passed: set[int] = set()
     with send_jobs, receive_jobs, send_results, receive_results:
@@ -79,3 +86,29 @@ async def test_design_documents_need_no_work(clock: ManualClock) -> None:
     jobs, passed = await offered(clock, [page], jobs=1)
     assert [job.package for job in jobs] == ["a"]
     assert passed == {0}
+
+
+async def test_what_was_offered_for_another_watermark_is_offered_again(clock: ManualClock) -> None:
+    """The buffer was lost while a change was in work: its old ticket is worth nothing."""
+    buffer = MemoryBuffer()
+    start = await buffer.end()
+    await buffer.append([Change(1, "a", "1-a")], observed_at="now", source="feed")
+    send_jobs, receive_jobs = anyio.create_memory_object_stream[Job](100)
+    send_results, receive_results = anyio.create_memory_object_stream[Result](100)
+    gate = Gate()
+    feed = feeding(clock, Handout(send_jobs, lambda _: False), send_results, gate)
+    with send_jobs, receive_jobs, send_results, receive_results, anyio.fail_after(10):
+        earlier = Watermark(buffer, start)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.read_buffer, buffer, earlier)
+            job = await receive_jobs.receive()
+            job.sent = True
+            tasks.cancel_scope.cancel()
+        watermark = Watermark(buffer, start, after=earlier)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.read_buffer, buffer, watermark)
+            while not gate.waiting:
+                await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        assert receive_results.statistics().current_buffer_used == 0
+        assert len(watermark) == 1

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from npmmirror.buffer.base import BufferUnavailableError, Receipt
+from npmmirror.buffer.base import BufferChangedError, BufferUnavailableError, Receipt
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.change import Change, Head, Page, Seq
 from npmmirror.pipeline.follow import Follower
@@ -125,8 +125,8 @@ async def test_a_row_that_names_no_package_stops_nobody(
 async def test_a_page_is_not_lost_where_the_buffer_refuses(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cursor stays behind what is durable."""
-    followed = Followed(Feed(page(1, 2), page(1, 2)), clock)
+    """The cursor stays behind what is durable, and upstream is not asked for the page again."""
+    followed = Followed(Feed(page(1, 2)), clock)
     append = followed.buffer.append
     refusals = [BufferUnavailableError("full")]
 
@@ -137,8 +137,29 @@ async def test_a_page_is_not_lost_where_the_buffer_refuses(
 
     monkeypatch.setattr(followed.buffer, "append", refuse)
     await followed.until_quiet()
-    assert followed.feed.asked[:2] == [0, 0]
+    assert followed.feed.asked[:2] == [0, 2]
     assert [one.after for one in followed.receipts] == [2]
+    assert followed.follower.rows == 2
+
+
+async def test_a_buffer_that_changed_is_told_to_whoever_can_look_at_it(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is forgotten: the next run asks for it from where it is told to begin."""
+    followed = Followed(Feed(page(1, 2), page(1, 2)), clock)
+    append = followed.buffer.append
+    changes = [BufferChangedError("made anew")]
+
+    async def refuse(*args: object, **words: object) -> object:
+        if changes:
+            raise changes.pop()
+        return await append(*args, **words)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(followed.buffer, "append", refuse)
+    with pytest.raises(BufferChangedError):
+        await followed.follower.run(0)
+    await followed.until_quiet(0)
+    assert followed.feed.asked[:2] == [0, 0]
 
 
 async def test_now_is_the_feeds_head(clock: ManualClock) -> None:

@@ -1,7 +1,7 @@
 """`npmmirror run`: the mirror open, following, served on its control socket, until it is stopped."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from anyio.abc import TaskGroup
 
 from npmmirror import __version__
 from npmmirror.archive import records
-from npmmirror.buffer.base import Buffer, BufferUnavailableError
-from npmmirror.buffer.sqlite import SqliteBuffer
+from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableError
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.control.address import socket_path
 from npmmirror.control.server import ControlServer
+from npmmirror.daemon.buffers import open_buffer
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.signals import watch_signals
@@ -29,6 +29,8 @@ from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
 
 TRIM_SECONDS = 30.0
+BUFFER_SECONDS = 2.0
+"""The pause before a buffer that is away, or not what it was, is looked at again."""
 ROOM = "room"
 """Who holds fetching while a disk has too little room."""
 
@@ -58,7 +60,7 @@ async def run(
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
         async with (
             open_mirror(config, source, clock=clock, manner=manner) as mirror,
-            await SqliteBuffer.open(config.storage.data_dir / "buffer.db") as buffer,
+            await open_buffer(config) as buffer,
         ):
             await Daemon(mirror, buffer, source, clock).run(stop)
         tasks.cancel_scope.cancel()
@@ -103,32 +105,49 @@ class Daemon:
 
         `serving` owns the control socket: it answers until the drain is over.
         """
-        started_at = timestamp(self._clock.now())
-        cursor, watermark = await self._standing()
-        # A daemon that never lives until the first look at the clock must trim, too.
-        await self._trim()
+        answering, following = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
-            live = Live(
-                self._mirror,
-                self._follower,
-                self._buffer,
-                self._source,
-                started_at,
-                watermark,
-                stop,
-            )
+            started_at = timestamp(self._clock.now())
+            live = Live(self._mirror, self._follower, self._buffer, self._source, started_at, stop)
             operations = DaemonOperations(self._mirror, live, tasks)
-            path = socket_path(self._config.storage.data_dir)
-            serving.start_soon(ControlServer(operations, path).serve)
-            tasks.start_soon(self._follower.run, cursor)
-            tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
+            server = ControlServer(operations, socket_path(self._config.storage.data_dir))
+            serving.start_soon(_once, answering, server.serve)
             # Not before it is known when following began: what is news depends on it, now and when
             # the log is replayed.
-            tasks.start_soon(self._mirror.feed.serve_work_list)
+            tasks.start_soon(_once, following, self._mirror.feed.serve_work_list)
+            while True:
+                cursor, watermark = await self._patient_standing(answering)
+                # A daemon that never lives until the first look at the clock must trim, too.
+                await self._trim()
+                answering.set()
+                following.set()
+                await self._follow_through(cursor, watermark)
+
+    async def _follow_through(self, cursor: Seq, watermark: Watermark) -> None:
+        """Follow and read the buffer until it is not what it was any more."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follower.run, cursor)
+                tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
+        except* BufferChangedError as errors:
+            log.warning("buffer_changed", detail=str(errors.exceptions[0]))
+        await self._clock.sleep(self._clock.jitter(BUFFER_SECONDS / 2, BUFFER_SECONDS))
+
+    async def _patient_standing(self, answering: anyio.Event) -> tuple[Seq, Watermark]:
+        """Cursor and checkpoint, as soon as the buffer answers; who waits for it can be asked."""
+        feed = self._mirror.feed
+        while True:
+            try:
+                await self._mirror.recorder.unfollow()
+                return await self._standing()
+            except (BufferUnavailableError, BufferChangedError) as error:
+                await feed.buffer_is_away(error, BUFFER_SECONDS)
+                answering.set()
 
     async def _standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, held against the buffer."""
         index, buffer = self._mirror.opened.index, self._buffer
+        await buffer.refresh()
         cursor, checkpoint = await index.cursor(), await index.checkpoint()
         if cursor is None or checkpoint is None:
             cursor, checkpoint = await self._begin(cursor)
@@ -139,8 +158,7 @@ class Daemon:
             log.warning("buffer_lost_changes", detail=found.lost)
             await index.rewind(found.cursor, found.checkpoint, found.receipt)
             receipts = await index.receipts()
-        watermark = Watermark(buffer, found.checkpoint)
-        self._mirror.recorder.follow(buffer, watermark, found.cursor, receipts)
+        watermark = self._mirror.recorder.follow(buffer, found.checkpoint, found.cursor, receipts)
         return found.cursor, watermark
 
     async def _begin(self, cursor: Seq | None) -> tuple[Seq, Position]:
@@ -202,8 +220,14 @@ class Daemon:
             return
         try:
             await self._buffer.trim(checkpoint)
-        except BufferUnavailableError as error:
-            log.warning("buffer_not_trimmed", error=str(error))
+        except (BufferUnavailableError, BufferChangedError) as error:
+            log.debug("buffer_not_trimmed", error=str(error))
+
+
+async def _once(event: anyio.Event, call: Callable[[], Awaitable[None]]) -> None:
+    """Make a call as soon as something has happened."""
+    await event.wait()
+    await call()
 
 
 def _no_room(paths: Iterable[Path], least: int) -> str | None:

@@ -10,14 +10,14 @@ from typing import Any
 import anyio
 
 from npmmirror import __version__
-from npmmirror.buffer.base import Buffer
+from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableError
+from npmmirror.buffer.set_aside import SetAside
 from npmmirror.change import Seq, distance
 from npmmirror.config import Config, StorageSection
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexStatus
 from npmmirror.pipeline.follow import Follower
-from npmmirror.pipeline.watermark import Watermark
 from npmmirror.sqlite import storable
 
 Report = dict[str, Any]
@@ -43,7 +43,12 @@ async def resting_report(config: Config) -> Report:
         "daemon": None,
         "feed": _feed(index.cursor, None, url, None),
         "mirror": {"lag": None, "oldest_unfinished_at": None, "at_head": None},
-        "buffer": {"backend": config.buffer.backend, "depth": None},
+        "buffer": {
+            "backend": config.buffer.backend,
+            "depth": None,
+            "error": None,
+            "set_aside": await set_aside(config.storage),
+        },
         "fetch": None,
         **_of_index(index),
         "disks": await _disks(config.storage),
@@ -59,15 +64,14 @@ class Live:
     buffer: Buffer
     source: Source
     started_at: str
-    watermark: Watermark
     draining: anyio.Event
 
     async def report(self) -> Report:
         """The state now; what it says is at the head is in the totals beside it."""
         # The index is read last: what was finished by then is in it, and not the other way round.
         cursor, head = self.follower.cursor, self.follower.head
-        depth = await self.buffer.depth(self.watermark.position)
-        idle = not depth and not self.mirror.gate.running
+        depth = await self._depth()
+        idle = depth == 0 and not self.mirror.gate.running
         index = await self.mirror.opened.reader.status()
         return {
             "version": __version__,
@@ -81,16 +85,33 @@ class Live:
                 **self._lag(head, depth),
                 "at_head": head is not None and head == cursor and idle and not index.work_list,
             },
-            "buffer": {"backend": self.mirror.config.buffer.backend, "depth": depth},
+            "buffer": {
+                "backend": self.mirror.config.buffer.backend,
+                "depth": depth,
+                "error": self.mirror.feed.buffer_error,
+                "set_aside": await set_aside(self.mirror.config.storage),
+            },
             "fetch": self._fetch(),
             **_of_index(index),
             "disks": await _disks(self.mirror.config.storage),
         }
 
-    def _lag(self, head: Seq | None, depth: int) -> Report:
-        finished, oldest = self.watermark.seq, self.watermark.oldest
+    async def _depth(self) -> int | None:
+        """How many changes are not finished; None where the buffer was never seen."""
+        watermark = self.mirror.recorder.watermark
+        if watermark is None:
+            return None
+        try:
+            return await self.buffer.depth(watermark.position)
+        except (BufferUnavailableError, BufferChangedError):
+            return None
+
+    def _lag(self, head: Seq | None, depth: int | None) -> Report:
+        watermark = self.mirror.recorder.watermark
+        finished = watermark.seq if watermark is not None else None
+        oldest = watermark.oldest if watermark is not None else None
         lag = None
-        if head is not None and not depth:
+        if head is not None and depth == 0:
             lag = 0
         elif head is not None and finished is not None:
             lag = distance(head, finished)
@@ -141,6 +162,12 @@ def _of_index(index: IndexStatus) -> Report:
         if mark is None
         else {"ordinal": mark.ordinal, "committed_at": mark.committed_at},
     }
+
+
+async def set_aside(storage: StorageSection) -> Report:
+    """The records of the buffer that were set aside: how many, where, and the newest of them."""
+    aside = SetAside(storage.set_aside_path)
+    return await anyio.to_thread.run_sync(aside.report)
 
 
 async def _disks(storage: StorageSection) -> list[Report]:

@@ -7,7 +7,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
-from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry
+from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry, Gap, Item
 from npmmirror.change import Change
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
@@ -64,6 +64,8 @@ class Feed:
         self._room = anyio.Event()
         self._live_waiting = False
         self._offered: dict[str, tuple[str, bool]] = {}
+        self.buffer_error: str | None = None
+        """Why the buffer cannot be read now; None where it can."""
 
     async def submit(self, job: Job) -> None:
         """Bring in a job from outside (a person's `sync`); returns once it is handed on."""
@@ -71,28 +73,54 @@ class Feed:
             await self._jobs.send(job)
 
     async def read_buffer(self, buffer: Buffer, watermark: Watermark) -> None:
-        """Follow the buffer from the watermark's position on, for ever."""
+        """Follow the buffer from the watermark's position on, for ever.
+
+        Raises:
+            BufferChangedError: the buffer is not what it was.
+        """
         position = watermark.position
+        # What was offered for another watermark has no ticket here, finished or not.
+        self._offered.clear()
         while True:
             while len(watermark) >= WINDOW:
                 self._room = anyio.Event()
                 with at_rest():
                     await self._room.wait()
             try:
-                entries = await buffer.read(position, READ_ROWS)
-                if not entries:
+                items = await buffer.read(position, READ_ROWS)
+                if not items:
                     with at_rest():
                         await buffer.wait(position)
+                    self._buffer_answers()
                     continue
-                finished = await self._finished(entries)
-            except (BufferUnavailableError, IndexUnavailableError) as error:
+                finished = await self._finished(items)
+            except BufferUnavailableError as error:
+                await self.buffer_is_away(error, UNAVAILABLE_SECONDS)
+                continue
+            except IndexUnavailableError as error:
                 await self._unavailable(error)
                 continue
-            await self._offer(entries, watermark, finished)
-            position = buffer.advance(position, entries)
+            self._buffer_answers()
+            await self._offer(items, watermark, finished)
+            position = buffer.advance(position, items)
 
-    async def _finished(self, entries: Sequence[Entry]) -> Mapping[str, tuple[str | None, bool]]:
-        return await self._index.finished(sorted({entry.change.id for entry in entries}))
+    async def _finished(self, items: Sequence[Item]) -> Mapping[str, tuple[str | None, bool]]:
+        names = {item.change.id for item in items if isinstance(item, Entry)}
+        return await self._index.finished(sorted(names))
+
+    async def buffer_is_away(self, error: Exception, seconds: float) -> None:
+        """Say so, and wait for so long."""
+        # Hours of outage are one line, and one more for each new kind of trouble.
+        tell = log.debug if str(error) == self.buffer_error else log.warning
+        tell("waiting_for_buffer", error=str(error))
+        self.buffer_error = str(error)
+        with at_rest():
+            await self._clock.sleep(seconds)
+
+    def _buffer_answers(self) -> None:
+        if self.buffer_error is not None:
+            log.info("buffer_answers_again")
+        self.buffer_error = None
 
     async def _unavailable(self, error: Exception) -> None:
         log.warning("waiting_for_disk", error=str(error))
@@ -101,14 +129,18 @@ class Feed:
 
     async def _offer(
         self,
-        entries: Sequence[Entry],
+        items: Sequence[Item],
         watermark: Watermark,
         finished: Mapping[str, tuple[str | None, bool]],
     ) -> None:
         passed: list[int] = []
-        for entry in entries:
-            change, ticket = entry.change, watermark.open(entry)
+        for item in items:
+            ticket = watermark.open(item)
             reach("feed.entry_opened")
+            if isinstance(item, Gap):
+                passed.append(ticket)
+                continue
+            change = item.change
             seen = change.rev is not None and finished.get(change.id) == (
                 change.rev,
                 change.deleted,

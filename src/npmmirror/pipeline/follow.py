@@ -12,6 +12,9 @@ from npmmirror.liveness import at_rest
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
 from npmmirror.upstream import Upstream, UpstreamError
 
+BUFFER_SECONDS = 8.0
+"""The longest pause before the buffer is tried again: a broker is ours, and may be asked often."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -42,6 +45,7 @@ class Follower:
         self._poll_seconds = poll_seconds
         self._failures = 0
         self._told: str | None = None
+        self._page: Page | None = None
         self.cursor: Seq | None = None
         self.head: Seq | None = None
         self.error: str | None = None
@@ -57,8 +61,12 @@ class Follower:
         return since
 
     async def run(self, cursor: Seq) -> None:
-        """Follow from a cursor on, for ever."""
-        self.cursor = cursor
+        """Follow from a cursor on, for ever.
+
+        Raises:
+            BufferChangedError: the buffer is not what it was.
+        """
+        self.cursor, self._page = cursor, None
         while True:
             try:
                 full = await self._step()
@@ -73,17 +81,25 @@ class Follower:
     async def _step(self) -> bool:
         """One page; whether there is more at once."""
         before = self.cursor
-        page = await self._upstream.changes(before if before is not None else 0, self._page_rows)
-        reach("follow.page_read")
-        for odd in page.odd:
-            log.error("feed_row_unreadable", row=odd)
+        if self._page is None:
+            self._page = await self._read_page(before if before is not None else 0)
+        # Where the buffer does not take the page, upstream is not asked for it again.
+        page = self._page
         await self._keep(page, before)
+        self._page = None
         full = len(page.changes) + len(page.odd) >= self._page_rows
         if full:
             await self._look_at_head()
         else:
             self.head = page.last_seq
         return full
+
+    async def _read_page(self, since: Seq) -> Page:
+        page = await self._upstream.changes(since, self._page_rows)
+        reach("follow.page_read")
+        for odd in page.odd:
+            log.error("feed_row_unreadable", row=odd)
+        return page
 
     async def _look_at_head(self) -> None:
         """Where the feed ends, for the lag alone: no word of it must not hold up the pages."""
@@ -113,7 +129,8 @@ class Follower:
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
-        longest = min(FIRST_SECONDS * 2.0 ** min(self._failures, 20), LONGEST_SECONDS)
+        most = BUFFER_SECONDS if isinstance(error, BufferUnavailableError) else LONGEST_SECONDS
+        longest = min(FIRST_SECONDS * 2.0 ** min(self._failures, 20), most)
         retry_after = getattr(error, "retry_after", None) or 0.0
         seconds = max(self._clock.jitter(longest / 2, longest), retry_after)
         # Days of outage are one line, and one more for each new kind of trouble.

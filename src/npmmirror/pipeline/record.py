@@ -91,22 +91,32 @@ class Recorder:
         self._committed = committed
         self._writing = anyio.Lock()
         self._torn = False
-        self._watermark: Watermark | None = None
+        self._earlier: Watermark | None = None
         self._buffer: Buffer | None = None
         self._unfinished: deque[KeptReceipt] = deque()
         self.cursor = cursor
+        self.watermark: Watermark | None = None
+        """Of the buffer that is followed; None where none is, or where is not known."""
         self.checkpoint: Position | None = None
         self.finished = 0
 
     def follow(
-        self, buffer: Buffer, watermark: Watermark, cursor: Seq, receipts: Iterable[KeptReceipt]
-    ) -> None:
+        self, buffer: Buffer, start: Position, cursor: Seq, receipts: Iterable[KeptReceipt]
+    ) -> Watermark:
         """Keep the checkpoint of this buffer from now on. Not called where nothing is followed."""
         self._buffer = buffer
-        self._watermark = watermark
-        self.checkpoint = watermark.position
+        self.watermark = Watermark(buffer, start, after=self._earlier)
+        self.checkpoint = start
         self.cursor = cursor
-        self._unfinished.extend(kept for kept in receipts if not kept.finished)
+        self._unfinished = deque(kept for kept in receipts if not kept.finished)
+        return self.watermark
+
+    async def unfollow(self) -> None:
+        """Keep no checkpoint until `follow` is called (again); what is in work is recorded."""
+        async with self._writing:
+            if self.watermark is not None:
+                self._earlier = self.watermark
+            self.watermark = self.checkpoint = None
 
     async def receive_page(self, receipt: Receipt) -> None:
         """Make a page's receipt and the cursor behind it durable."""
@@ -142,8 +152,8 @@ class Recorder:
 
     async def commit(self, dones: Sequence[Done], passed: Sequence[int] = ()) -> None:
         """Make a group durable and visible. Faults of the disk are waited out, nothing is lost."""
-        checkpoint = self._checkpoint(dones, passed)
         async with self._writing:
+            checkpoint = self._checkpoint(dones, passed)
             logged, mark = await self._patiently(partial(self._make_durable, dones))
             reach("record.durable")
             group = grouped(
@@ -154,7 +164,7 @@ class Recorder:
                 finished_receipt=self._finished_receipt(checkpoint),
             )
             await self._patiently(partial(self._index.commit, group))
-        self.checkpoint = checkpoint
+            self.checkpoint = checkpoint
         self._note(dones)
         self._committed(dones)
         reach("record.committed")
@@ -206,10 +216,10 @@ class Recorder:
             return
 
     def _checkpoint(self, dones: Sequence[Done], passed: Sequence[int]) -> Position | None:
-        if self._watermark is None:
+        if self.watermark is None:
             return None
         tickets = [*passed, *(ticket for done in dones for ticket in done.job.tickets)]
-        return self._watermark.finish(tickets)
+        return self.watermark.finish(tickets)
 
     def _finished_receipt(self, checkpoint: Position | None) -> int | None:
         """The newest page that the checkpoint has passed; it is the one to go back to."""
