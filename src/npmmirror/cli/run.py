@@ -23,10 +23,13 @@ def run(context: typer.Context) -> None:
     from npmmirror.daemon.run import run as run_daemon  # noqa: PLC0415 - as above
 
     config = load(context.obj.config_file).config
-    logs.configure(config.log, verbose=context.obj.verbose)
+    logs.configure(config.log, verbose=context.obj.verbose, daemon=True)
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)
     _calm_collector()
-    uvloop.run(run_daemon(config, source, watch_crashes=True))
+    try:
+        uvloop.run(run_daemon(config, source, watch_crashes=True))
+    finally:
+        logs.finish()
 
 
 def _calm_collector() -> None:

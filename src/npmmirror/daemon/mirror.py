@@ -28,10 +28,10 @@ from npmmirror.pipeline.packuments import PackumentFetcher
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.record import Pace, Recorder
 from npmmirror.pipeline.removal import RemovalRule
-from npmmirror.pipeline.report import report
 from npmmirror.pipeline.schedule import Schedule
 from npmmirror.pipeline.sync import Syncer
 from npmmirror.pipeline.tarballs import TarballFetcher
+from npmmirror.pipeline.telling import Telling
 from npmmirror.upstream import Limits, Timeouts, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
@@ -100,6 +100,9 @@ class Mirror:
         self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
         self._results = anyio.create_memory_object_stream[Result](config.storage.commit_count)
         self.handout = Handout(self._jobs[0], self._is_suspect)
+        self.telling = Telling(
+            clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
+        )
         self.feed = self._make_feed()
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
@@ -115,6 +118,7 @@ class Mirror:
         """
         with self._results[0].clone() as fetched:
             await self._move(stop, producers, fetched)
+        self.telling.sum_up()
 
     def close(self) -> None:
         """Close the channels, whether anything ever passed through them or not."""
@@ -161,8 +165,8 @@ class Mirror:
 
     def committed(self, dones: Sequence[Done]) -> None:
         """What happens once a group is in the index: the gate opens, and who waits is told."""
+        self.telling.committed(dones)
         for done in dones:
-            report(done)
             if isinstance(done.outcome, Failed) and done.outcome.reason == SUDDEN_DEATHS:
                 self.deaths.set_aside(done.job.package)
             else:

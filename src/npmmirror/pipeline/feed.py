@@ -30,6 +30,8 @@ IDLE_SECONDS = 30.0
 SHORTEST_SECONDS = 0.05
 """Rows that are due while their packages are busy would have it spin."""
 UNAVAILABLE_SECONDS = 5.0
+DESIGN_DOCUMENT = "design_document"
+FINISHED_BEFORE = "finished_before"
 
 log = structlog.get_logger(__name__)
 
@@ -148,6 +150,8 @@ class Feed:
             again = self._is_offered_again(change)
             if change.id.startswith("_") or again or (seen and not self._gate.busy(change.id)):
                 passed.append(ticket)
+                reason = DESIGN_DOCUMENT if change.id.startswith("_") else FINISHED_BEFORE
+                log.debug("skipped_change", package=change.id, seq=change.seq, reason=reason)
             else:
                 await self._send_live(Job(change.id, change=change, tickets=[ticket]))
         if passed:

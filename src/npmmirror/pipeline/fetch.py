@@ -1,6 +1,7 @@
 """A fixed number of workers that turn jobs into results."""
 
 import itertools
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,6 +10,7 @@ from functools import partial
 import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from npmmirror.clock import Clock, timestamp
 from npmmirror.diff import is_stale
@@ -134,8 +136,17 @@ class Fetcher:
             waiting.cancel()
 
     async def finish(self, job: Job) -> Done:
-        """The result of a job. A bug in the way is a result too, with its traceback in the log."""
+        """The result of a job. Every line that the log gets of it has its package and seq."""
         job.sent = True
+        seq = job.change.seq if job.change is not None else None
+        bound = bind_contextvars(package=job.package, seq=seq)
+        try:
+            return await self._finish(job)
+        finally:
+            reset_contextvars(**bound)
+
+    async def _finish(self, job: Job) -> Done:
+        """A bug in the way is a result too, with its traceback in the log."""
         if self._is_deadly(job):
             return self._set_aside(job)
         self._deaths.begin(job.package)
@@ -149,7 +160,7 @@ class Fetcher:
         except Exception as bug:
             if self._raise_bugs:
                 raise
-            log.exception("bug", package=job.package)
+            log.exception("bug", reason=_place(bug))
             done = self._not_done(job, Failed(BUG, None, f"{type(bug).__name__}: {bug}"))
         finally:
             del self.in_work[job.package]
@@ -169,7 +180,7 @@ class Fetcher:
 
     def _set_aside(self, job: Job) -> Done:
         """All that the job is to do, as dead letters; nothing of it is begun."""
-        log.error("set_aside", package=job.package, reason=SUDDEN_DEATHS)
+        log.error("set_aside", reason=SUDDEN_DEATHS)
         detail = "the process died again and again while this package was in work"
         done = self._not_done(job, Failed(SUDDEN_DEATHS, None, detail))
         dead = tuple(replace(row, not_before=None) for row in done.work.put)
@@ -350,6 +361,12 @@ class Fetcher:
         if row is not None:
             return replace(row, not_before=now)
         return WorkItem(job.package, version, WANTED, now, since=now)
+
+
+def _place(bug: Exception) -> str:
+    """What tells bugs apart: the kind of exception, and where it was raised."""
+    frame = traceback.extract_tb(bug.__traceback__)[-1]
+    return f"{type(bug).__name__} in {frame.name}:{frame.lineno}"
 
 
 def _is_for_the_row(job: Job) -> bool:

@@ -136,7 +136,13 @@ class Follower:
         # Days of outage are one line, and one more for each new kind of trouble.
         reason = getattr(error, "reason", type(error).__name__)
         tell = log.debug if reason == self._told else log.warning
-        tell("follow_failed", error=str(error), attempt=self._failures, seconds=round(seconds, 1))
+        tell(
+            "follow_failed",
+            reason=reason,
+            error=str(error),
+            attempt=self._failures,
+            seconds=round(seconds, 1),
+        )
         self._told = reason
         self.error = str(error)
         with at_rest():

@@ -37,6 +37,7 @@ from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
 from npmmirror.pipeline.logbook import Logged, append, seal
 from npmmirror.pipeline.pause import Pause
+from npmmirror.pipeline.telling import tell_added, tell_moved
 from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
 from npmmirror.worker_threads import WorkerThreads
@@ -156,6 +157,7 @@ class Recorder:
             checkpoint = self._checkpoint(dones, passed)
             logged, mark = await self._patiently(partial(self._make_durable, dones))
             reach("record.durable")
+            tell_moved(dones)
             group = grouped(
                 dones,
                 logged,
@@ -165,6 +167,7 @@ class Recorder:
             )
             await self._patiently(partial(self._index.commit, group))
             self.checkpoint = checkpoint
+        tell_added(dones, mark)
         self._note(dones)
         self._committed(dones)
         reach("record.committed")

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 import anyio
+import structlog
 
 from npmmirror.archive import DiskFaultError, Staged, TarballStore, TarballTooLargeError
 from npmmirror.clock import Clock
@@ -29,6 +30,8 @@ AT_ONCE = 4
 """Tarballs of one package that are fetched side by side."""
 JOB_SECONDS = 60.0
 """A job begins no further tarball after so long."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class TarballFetcher:
                 token, body.chunks(), hasher, max_bytes=self._max_bytes
             )
         if hasher.matches:
+            log.debug("downloaded_in_local", version=claim.version, bytes=staged.size)
             return _held(claim, path, staged.size, hasher, staged)
         await self._store.discard(staged)
         return _mismatch(claim, staged, hasher, body)

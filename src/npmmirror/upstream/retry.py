@@ -6,6 +6,8 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import stamina
+import structlog
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from npmmirror.clock import Clock
 from npmmirror.upstream.errors import BadAnswer, HostFault, UpstreamError
@@ -13,6 +15,8 @@ from npmmirror.upstream.limits import Traffic, Waits
 from npmmirror.upstream.throttle import LONGEST_RETRY_AFTER
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
@@ -32,6 +36,23 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return min(max(0.0, (moment - now).total_seconds()), LONGEST_RETRY_AFTER)
+
+
+def tell_retries() -> None:
+    """Have retries in the log of this process as events of ours, in place of stamina's own."""
+    set_on_retry_hooks([_tell])
+
+
+def _tell(details: RetryDetails) -> None:
+    error = details.caused_by
+    if isinstance(error, UpstreamError):  # nothing else is tried again
+        log.info(
+            "request_retried",
+            reason=error.reason,
+            detail=error.detail,
+            attempt=details.retry_num,
+            seconds=round(details.wait_for, 1),
+        )
 
 
 class Retrier:
