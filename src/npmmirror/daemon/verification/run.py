@@ -138,8 +138,16 @@ class Verification:
 
     def _log(self, report: Report) -> None:
         tell = log.info if report["well"] else log.warning
-        told = ("well", "records", "documents", "tarballs", "files", "problems", "repaired")
-        tell("verified", **{key: report[key] for key in told})
+        tell(
+            "verified",
+            well=report["well"],
+            records=report["records"],
+            documents=report["documents"],
+            tarballs=report["tarballs"],
+            files=report["files"],
+            problems=report["problems"],
+            repaired=report["repaired"],
+        )
 
 
 async def verify(mirror: Mirror, asked: Asked, tell: Tell, *, serves: bool = False) -> Report:
