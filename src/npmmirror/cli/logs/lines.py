@@ -56,7 +56,7 @@ class ConsoleLine:
 
     def __init__(self, *, colours: bool) -> None:
         self._render = structlog.dev.ConsoleRenderer(
-            colors=colours, sort_keys=False, pad_event_to=18
+            colors=colours, sort_keys=False, pad_event_to=18, repr_native_str=True
         )
 
     def __call__(self, logger: Any, method: str, event: Event) -> str:
@@ -92,13 +92,24 @@ def _cut(value: Any) -> Any:
     return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
 
 
-def _worded(key: str, value: Any) -> Any:
+class _Worded:
     """A value as it stands in a column: in quotes where it could be taken for something else."""
-    if not isinstance(value, str) or key in {"timestamp", "level"}:
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        """What the renderer writes."""
+        value = self._value
+        if not isinstance(value, str) or not value or " " in value or not value.isprintable():
+            return repr(value)
         return value
-    if key == "event":
-        return visible(value)
-    return value if value.isprintable() and value and " " not in value else repr(value)
+
+
+def _worded(key: str, value: Any) -> Any:
+    if key in {"timestamp", "level"}:
+        return value
+    return visible(value) if key == "event" and isinstance(value, str) else _Worded(value)
 
 
 def _encoded(event: Event) -> str:
