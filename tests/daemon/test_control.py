@@ -14,6 +14,7 @@ import anyio.abc
 import pytest
 
 from npmmirror.control.client import ControlClient, DaemonGoneError, daemon_of
+from npmmirror.index import Group, IndexReader, IndexStatus, IndexWriter
 from npmmirror.pipeline.look import Look, Looker
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
@@ -129,6 +130,70 @@ async def test_the_status_tells_what_is_in_work(mirror: Open) -> None:
             here.upstream.release()
             status = await here.at_head()
             assert status["mirror"]["oldest_unfinished_at"] is None
+
+
+async def test_what_is_about_to_be_committed_is_not_finished_yet(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status counts it as behind until the totals beside it have it."""
+    committing, goes_on = anyio.Event(), anyio.Event()
+    commit = IndexWriter.commit
+
+    async def held(index: IndexWriter, group: Group) -> None:
+        if group.documents:
+            committing.set()
+            await goes_on.wait()
+        await commit(index, group)
+
+    async with mirror() as here:
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        monkeypatch.setattr(IndexWriter, "commit", held)
+        async with here.running():
+            await committing.wait()
+            status = await here.status()
+            goes_on.set()
+            await here.at_head()
+    assert status["totals"]["packages"] == {}
+    assert status["fetch"]["in_work"] == 1
+    assert status["buffer"]["depth"] == 1
+    assert status["mirror"]["lag"] != 0
+
+
+async def test_a_status_asked_for_during_a_commit_is_of_one_moment(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What becomes finished while the index is read counts as in work: the totals lack it."""
+    asked, goes_on = anyio.Event(), anyio.Event()
+    read = IndexReader.status
+
+    async def late(reader: IndexReader) -> IndexStatus:
+        found = await read(reader)
+        asked.set()
+        await goes_on.wait()
+        return found
+
+    async with mirror() as here:
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        armed = here.upstream.fault("packument", faults.Stall(), times=1)
+        async with here.running():
+            await here.until(lambda status: status["fetch"]["in_work"] == 1)
+            monkeypatch.setattr(IndexReader, "status", late)
+            statuses: list[dict[str, Any]] = []
+
+            async def ask() -> None:
+                statuses.append(await here.status())
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await asked.wait()
+                monkeypatch.setattr(IndexReader, "status", read)
+                here.upstream.heal(armed)
+                here.upstream.release()
+                await here.at_head()
+                goes_on.set()
+    assert statuses[0]["totals"]["packages"] == {}
+    assert statuses[0]["fetch"]["in_work"] == 1
+    assert statuses[0]["buffer"]["depth"] == 1
 
 
 async def test_a_retry_of_everything(mirror: Open) -> None:

@@ -67,11 +67,12 @@ class Live:
     draining: anyio.Event
 
     async def report(self) -> Report:
-        """The state now; what it says is at the head is in the totals beside it."""
+        """The state now; what it says is finished is in the totals beside it."""
         # The index is read last: what was finished by then is in it, and not the other way round.
         cursor, head = self.follower.cursor, self.follower.head
         depth = await self._depth()
-        idle = depth == 0 and not self.mirror.gate.running
+        lag, fetch = self._lag(head, depth), self._fetch()
+        idle = depth == 0 and not fetch["in_work"]
         index = await self.mirror.opened.reader.status()
         return {
             "version": __version__,
@@ -82,7 +83,7 @@ class Live:
             },
             "feed": _feed(cursor, head, self.source.feed, self.follower.error),
             "mirror": {
-                **self._lag(head, depth),
+                **lag,
                 "at_head": head is not None and head == cursor and idle and not index.work_list,
             },
             "buffer": {
@@ -91,24 +92,24 @@ class Live:
                 "error": self.mirror.feed.buffer_error,
                 "set_aside": await set_aside(self.mirror.config.storage),
             },
-            "fetch": self._fetch(),
+            "fetch": fetch,
             **_of_index(index),
             "disks": await _disks(self.mirror.config.storage),
         }
 
     async def _depth(self) -> int | None:
         """How many changes are not finished; None where the buffer was never seen."""
-        watermark = self.mirror.recorder.watermark
-        if watermark is None:
+        # The watermark is ahead of this while a group is committed.
+        checkpoint = self.mirror.recorder.checkpoint
+        if checkpoint is None:
             return None
         try:
-            return await self.buffer.depth(watermark.position)
+            return await self.buffer.depth(checkpoint)
         except (BufferUnavailableError, BufferChangedError):
             return None
 
     def _lag(self, head: Seq | None, depth: int | None) -> Report:
-        watermark = self.mirror.recorder.watermark
-        finished = watermark.seq if watermark is not None else None
+        watermark, finished = self.mirror.recorder.watermark, self.mirror.recorder.finished_seq
         oldest = watermark.oldest if watermark is not None else None
         lag = None
         if head is not None and depth == 0:

@@ -99,6 +99,8 @@ class Recorder:
         self.watermark: Watermark | None = None
         """Of the buffer that is followed; None where none is, or where is not known."""
         self.checkpoint: Position | None = None
+        self.finished_seq: Seq | None = None
+        """The watermark's, once what it tells of is committed."""
         self.finished = 0
 
     def follow(
@@ -108,6 +110,7 @@ class Recorder:
         self._buffer = buffer
         self.watermark = Watermark(buffer, start, after=self._earlier)
         self.checkpoint = start
+        self.finished_seq = None
         self.cursor = cursor
         self._unfinished = deque(kept for kept in receipts if not kept.finished)
         return self.watermark
@@ -155,6 +158,7 @@ class Recorder:
         """Make a group durable and visible. Faults of the disk are waited out, nothing is lost."""
         async with self._writing:
             checkpoint = self._checkpoint(dones, passed)
+            finished_seq = self.watermark.seq if self.watermark is not None else None
             logged, mark = await self._patiently(partial(self._make_durable, dones))
             reach("record.durable")
             tell_moved(dones)
@@ -166,7 +170,7 @@ class Recorder:
                 finished_receipt=self._finished_receipt(checkpoint),
             )
             await self._patiently(partial(self._index.commit, group))
-            self.checkpoint = checkpoint
+            self.checkpoint, self.finished_seq = checkpoint, finished_seq
         tell_added(dones, mark)
         self._note(dones)
         self._committed(dones)
