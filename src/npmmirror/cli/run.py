@@ -20,14 +20,16 @@ def run(context: typer.Context) -> None:
     from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
     from npmmirror.cli.registry import registry_of_run  # noqa: PLC0415 - as above
     from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
+    from npmmirror.daemon.notify import Notifier  # noqa: PLC0415 - as above
     from npmmirror.daemon.run import run as run_daemon  # noqa: PLC0415 - as above
 
     config = load(context.obj.config_file).config
     logs.configure(config.log, verbose=context.obj.verbose, daemon=True)
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)
+    notifier = Notifier.from_environment()
     _calm_collector()
     try:
-        uvloop.run(run_daemon(config, source, watch_crashes=True))
+        uvloop.run(run_daemon(config, source, watch_crashes=True, notifier=notifier))
     finally:
         logs.finish()
 

@@ -19,10 +19,12 @@ from npmmirror.control.address import socket_path
 from npmmirror.control.server import ControlServer
 from npmmirror.daemon.buffers import open_buffer
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
+from npmmirror.daemon.supervision import Supervision
 from npmmirror.failpoints import reach
 from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.resume import resume
@@ -46,10 +48,11 @@ async def run(
     stop: anyio.Event | None = None,
     raise_bugs: bool = False,
     watch_crashes: bool = False,
+    notifier: Notifier | None = None,
 ) -> None:
     """Follow the feed until SIGTERM or SIGINT (or `stop`); a second signal cancels the drain.
 
-    `watch_crashes` is for a process of its own: see `Manner`.
+    `watch_crashes` is for a process of its own: see `Manner`. `notifier` is told how it goes.
 
     Raises:
         NpmmirrorError: the daemon cannot start.
@@ -59,18 +62,31 @@ async def run(
     manner = Manner(patient=True, raise_bugs=raise_bugs, watch_crashes=watch_crashes)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
+        supervision = Supervision(
+            notifier or Notifier(), clock, drain_seconds=config.fetch.drain_seconds
+        )
+        tasks.start_soon(supervision.run, stop)
         async with (
             open_mirror(config, source, clock=clock, manner=manner) as mirror,
             await open_buffer(config) as buffer,
         ):
-            await Daemon(mirror, buffer, source, clock).run(stop)
+            await Daemon(mirror, buffer, source, clock, supervision).run(stop)
+            supervision.leave()
         tasks.cancel_scope.cancel()
 
 
 class Daemon:
     """A mirror that follows a feed through a buffer."""
 
-    def __init__(self, mirror: Mirror, buffer: Buffer, source: Source, clock: Clock) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        buffer: Buffer,
+        source: Source,
+        clock: Clock,
+        supervision: Supervision,
+    ) -> None:
+        self._supervision = supervision
         self._mirror = mirror
         self._buffer = buffer
         self._source = source
@@ -109,16 +125,21 @@ class Daemon:
 
         `serving` owns the control socket: it answers until the drain is over.
         """
-        answering, following = anyio.Event(), anyio.Event()
+        answering, following, listening = anyio.Event(), anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             started_at = timestamp(self._clock.now())
             live = Live(self._mirror, self._follower, self._buffer, self._source, started_at, stop)
             operations = DaemonOperations(self._mirror, live, tasks)
             server = ControlServer(operations, socket_path(self._config.storage.data_dir))
-            serving.start_soon(_once, answering, server.serve)
+            serving.start_soon(_once, answering, partial(server.serve, started=listening))
+            self._supervision.watch(self._mirror, live.glance)
+            tasks.start_soon(_once, listening, self._supervision.ready)
             # Not before it is known when following began: what is news depends on it, now and when
             # the log is replayed.
-            tasks.start_soon(_once, following, self._mirror.feed.serve_work_list)
+            work_list = partial(
+                self._mirror.liveness.run, "work list", self._mirror.feed.serve_work_list
+            )
+            tasks.start_soon(_once, following, work_list)
             while True:
                 cursor, watermark = await self._patient_standing(answering)
                 # A daemon that never lives until the first look at the clock must trim, too.
@@ -131,8 +152,10 @@ class Daemon:
         """Follow and read the buffer until it is not what it was any more."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._follower.run, cursor)
-                tasks.start_soon(self._mirror.feed.read_buffer, self._buffer, watermark)
+                watched = self._mirror.liveness.run
+                tasks.start_soon(watched, "follow", self._follower.run, cursor)
+                reader = self._mirror.feed.read_buffer
+                tasks.start_soon(watched, "feed", reader, self._buffer, watermark)
         except* BufferChangedError as errors:
             log.warning("buffer_changed", detail=str(errors.exceptions[0]))
         await self._clock.sleep(self._clock.jitter(BUFFER_SECONDS / 2, BUFFER_SECONDS))

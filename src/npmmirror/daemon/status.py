@@ -14,6 +14,7 @@ from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableE
 from npmmirror.buffer.set_aside import SetAside
 from npmmirror.change import Seq, distance
 from npmmirror.config import Config, StorageSection
+from npmmirror.daemon.glance import Glance
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexStatus
@@ -96,6 +97,25 @@ class Live:
             **_of_index(index),
             "disks": await _disks(self.mirror.config.storage),
         }
+
+    async def glance(self) -> Glance:
+        """The same in a few words, without a look at index and disks."""
+        depth = await self._depth()
+        mirror, follower = self.mirror, self.follower
+        troubles = {
+            "the feed": follower.error,
+            "the buffer": mirror.feed.buffer_error,
+        }
+        return Glance(
+            in_work=mirror.gate.running,
+            finished=mirror.recorder.finished,
+            follow_lag=follower.lag,
+            mirror_lag=self._lag(follower.head, depth)["lag"],
+            unfinished=depth,
+            paused=mirror.host.reason or mirror.disk.reason,
+            paused_since=mirror.host.since or mirror.disk.since,
+            troubles=tuple(f"{who}: {error}" for who, error in troubles.items() if error),
+        )
 
     async def _depth(self) -> int | None:
         """How many changes are not finished; None where the buffer was never seen."""
