@@ -67,8 +67,31 @@ def read(data_dir: Path) -> EndState:
     """Read the index and hash every file under `packages/`."""
     with closing(connect(data_dir)) as index:
         names = dict(index.execute("SELECT id, name FROM packages ORDER BY name").fetchall())
-        packages = {name: _package(index, number) for number, name in names.items()}
-    return EndState(packages, dict(_files(data_dir / "packages")))
+        packages = {name: package(index, number) for number, name in names.items()}
+    return EndState(packages, dict(files(data_dir / "packages")))
+
+
+def package(index: sqlite3.Connection, number: int) -> PackageState:
+    """All rows of the package that has this number."""
+    row = index.execute(f"SELECT {PACKAGE} FROM packages WHERE id = ?", (number,)).fetchone()  # noqa: S608 - constants
+    tables = {
+        table: tuple(
+            index.execute(
+                f"SELECT {columns} FROM {table} WHERE package_id = ? ORDER BY {order}",  # noqa: S608 - constants
+                (number,),
+            ).fetchall()
+        )
+        for table, (columns, order) in TABLES.items()
+    }
+    tables["events"] = tuple((*row[:-1], _normal(row[-1])) for row in tables["events"])
+    return PackageState(row, **tables)
+
+
+def files(packages: Path) -> Iterator[tuple[str, str]]:
+    """Every file under a directory: path in it, and SHA-512 (hex)."""
+    for path in _all_files(packages):
+        with path.open("rb") as file:
+            yield str(path.relative_to(packages)), hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def connect(data_dir: Path, *, writable: bool = False) -> sqlite3.Connection:
@@ -124,29 +147,8 @@ def leftovers(data_dir: Path, state: EndState) -> list[str]:
     return found
 
 
-def _package(index: sqlite3.Connection, number: int) -> PackageState:
-    package = index.execute(f"SELECT {PACKAGE} FROM packages WHERE id = ?", (number,)).fetchone()  # noqa: S608 - constants
-    tables = {
-        table: tuple(
-            index.execute(
-                f"SELECT {columns} FROM {table} WHERE package_id = ? ORDER BY {order}",  # noqa: S608 - constants
-                (number,),
-            ).fetchall()
-        )
-        for table, (columns, order) in TABLES.items()
-    }
-    tables["events"] = tuple((*row[:-1], _normal(row[-1])) for row in tables["events"])
-    return PackageState(package, **tables)
-
-
 def _normal(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
-
-
-def _files(packages: Path) -> Iterator[tuple[str, str]]:
-    for path in _all_files(packages):
-        with path.open("rb") as file:
-            yield str(path.relative_to(packages)), hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def _all_files(directory: Path) -> list[Path]:
