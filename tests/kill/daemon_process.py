@@ -125,10 +125,10 @@ class MirrorDaemon:
             AssertionError: it ended in another way.
         """
         assert self._process is not None
-        if self._process.poll() == -signal.SIGKILL:
-            return True
-        self._assert_alive()
-        return False
+        # asked once: it may be killed at any moment, also between two questions
+        status = self._process.poll()
+        assert status in {None, -signal.SIGKILL}, self._ended(status)
+        return status is not None
 
     def seconds_to_start(self) -> float | None:
         """How long the last start took until the daemon said so; None where it never did."""
@@ -202,7 +202,10 @@ class MirrorDaemon:
     def _assert_alive(self) -> None:
         assert self._process is not None
         status = self._process.poll()
-        assert status is None, f"the daemon ended with status {status}\n{self.tail()}"
+        assert status is None, self._ended(status)
+
+    def _ended(self, status: int | None) -> str:
+        return f"the daemon ended with status {status}\n{self.tail()}"
 
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
