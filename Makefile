@@ -3,12 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs picture clean
 
-# Mirrors three packages of the registry that npm is configured for into ./data.
+# Half a minute; leaves ./npmmirror-demo.
 demo: .venv/.ready
-	$(BIN)/npmmirror sync left-pad chalk @babel/core
-	$(BIN)/npmmirror status
+	@$(BIN)/npmmirror demo
 
 test: .venv/.ready
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
@@ -23,6 +22,10 @@ check: .venv/.ready
 docs: .venv/.ready
 	$(BIN)/npmmirror config init --force mirror.toml
 	$(BIN)/npmmirror config reference > docs/configuration.md
+
+# The README's picture, drawn by a real run.
+picture: .venv/.ready
+	$(BIN)/npmmirror demo --no-keep --picture docs/demo.svg
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
