@@ -123,6 +123,12 @@ class BufferContract:
         entries = await drained(buffer, start)
         assert by_package(of(entries)) == by_package(odd)
 
+    async def test_a_huge_seq_comes_back_as_it_was(self, buffer: Buffer) -> None:
+        """Also where nothing else is odd: it was a float then, and an entry that is no change."""
+        start = await buffer.start()
+        await append(buffer, [Change(2**70, "huge", "1-a")])
+        assert of(await buffer.read(start, 5)) == [Change(2**70, "huge", "1-a")]
+
     async def test_position_behind_all_that_was_read_is_the_end(self, buffer: Buffer) -> None:
         """`advance` over everything leads to the position that `append` gave."""
         start = await buffer.start()

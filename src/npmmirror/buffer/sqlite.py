@@ -294,9 +294,12 @@ def _dumps(rows: list[Row]) -> bytes:
 
 def _loads(entries: bytes) -> Any:
     try:
-        return orjson.loads(entries)
+        rows = orjson.loads(entries)
     except orjson.JSONDecodeError:
         return json.loads(entries)
+    # orjson makes a float of an integer of more than 64 bits.
+    huge = any(isinstance(seq, float) for seq, *_ in rows)
+    return json.loads(entries) if huge else rows
 
 
 def _entries(blocks: Sequence[Row], after: int) -> Iterator[Entry]:

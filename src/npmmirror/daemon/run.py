@@ -21,7 +21,6 @@ from npmmirror.daemon.buffers import open_buffer
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
-from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
@@ -68,7 +67,7 @@ async def run(
         tasks.start_soon(supervision.run, stop)
         async with (
             open_mirror(config, source, clock=clock, manner=manner) as mirror,
-            await open_buffer(config) as buffer,
+            await open_buffer(config, clock) as buffer,
         ):
             await Daemon(mirror, buffer, source, clock, supervision).run(stop)
             supervision.leave()
@@ -111,10 +110,7 @@ class Daemon:
             registry=self._source.registry,
             data_dir=str(self._config.storage.data_dir),
         )
-        progress = Progress(self._mirror, self._follower, self._buffer, self._clock)
         async with anyio.create_task_group() as serving:
-            serving.start_soon(self._mirror.telling.run)
-            serving.start_soon(progress.run)
             producers = (partial(self._follow, stop, serving), self._watch)
             await self._mirror.run(stop, *producers)
             serving.cancel_scope.cancel()
@@ -196,7 +192,7 @@ class Daemon:
             cursor = mark.cursor
         if cursor is None:
             cursor = await self._follower.start_cursor(self._config.follow.since)
-            checkpoint = await self._buffer.end()
+            checkpoint = await self._first_checkpoint()
         else:
             # What the buffer still holds may not be finished: the index that knew it is lost.
             checkpoint = await self._buffer.start()
@@ -207,6 +203,13 @@ class Daemon:
         await index.receive_page(start, timestamp(self._clock.now()))
         reach("start.first_receipt")
         return cursor, checkpoint
+
+    async def _first_checkpoint(self) -> Position:
+        """The buffer's end; after `reset --cursor` what was announced before is still worked off."""
+        known = await self._mirror.opened.index.checkpoint()
+        if known is not None and known.buffer == self._buffer.identity:
+            return known
+        return await self._buffer.end()
 
     async def _note_upstream(self, cursor: Seq) -> None:
         """Have the log say what is followed from here on, where it does not yet."""

@@ -1,0 +1,528 @@
+"""The buffer on Apache Kafka: a topic, whose positions are an offset for each partition."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import Any, Final, NoReturn, Self
+
+import anyio
+import structlog
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    OffsetOutOfRangeError,
+)
+
+from npmmirror.buffer import kafka_records as records
+from npmmirror.buffer.base import (
+    BufferChangedError,
+    BufferUnavailableError,
+    Entry,
+    Gap,
+    Item,
+    Position,
+    Receipt,
+)
+from npmmirror.buffer.kafka_protocol import Topic
+from npmmirror.buffer.kafka_records import ForeignRecordError
+from npmmirror.buffer.kafka_session import (
+    WANTED,
+    Extent,
+    Record,
+    Session,
+    tail_of,
+    why_unreachable,
+)
+from npmmirror.buffer.set_aside import MOST, Odd, SetAside
+from npmmirror.change import Change
+from npmmirror.clock import moment, timestamp
+from npmmirror.config import KafkaSection
+
+STEPS: Final = 4
+"""How many answers a call may wait for: the time of one request is `request_seconds`."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The batches of a page, by partition in their order, and what lies last in each partition."""
+
+    batches: dict[int, list[Any]]
+    tails: dict[int, Any]
+    odd: list[Odd]
+
+
+class KafkaBuffer:
+    """A `Buffer` in a topic. It connects when it is first used, and again after each failure.
+
+    The mirror is the only one that writes to the topic and that deletes of it. Where the topic
+    differs from what was acknowledged, every call raises `BufferChangedError` until `refresh`.
+
+    Args:
+        section: the topic, and how its brokers are reached.
+        security: see `connection_options`.
+        aside: where records go that are no changes.
+        now: the time, in UTC.
+    """
+
+    def __init__(
+        self,
+        section: KafkaSection,
+        security: Mapping[str, Any],
+        aside: SetAside,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._section = section
+        self._security = security
+        self._aside = aside
+        self._now = now
+        self._session: Session | None = None
+        self._opening = anyio.Lock()
+        self._consuming = anyio.Lock()
+        self._topic: Topic | None = None
+        self._extent = Extent([], [], [])
+        self._trimmed: list[int] = []
+        self._changed: str | None = None
+        self._flooded = False
+        self._appended = anyio.Event()
+
+    @property
+    def identity(self) -> str:
+        """See `Buffer.identity`: the cluster, the topic's name, and the id that it was given."""
+        topic = self._known_topic()
+        return f"kafka:{topic.cluster}:{self._section.topic}:{topic.id}"
+
+    async def refresh(self) -> None:
+        """See `Buffer.refresh`. A topic that is not there is created."""
+        await self._let_go()
+        self._changed = self._topic = None
+        async with self._asking():
+            pass
+
+    async def append(
+        self, changes: Sequence[Change], *, observed_at: str, source: str
+    ) -> tuple[Position, str]:
+        """See `Buffer.append`. What is too large for a record is set aside."""
+        if changes:
+            await self._append(changes, observed_at, source)
+        return await self.end(), json.dumps(self._extent.tails)
+
+    async def _append(self, changes: Sequence[Change], observed_at: str, source: str) -> None:
+        async with self._asking() as session:
+            make = session.producer.create_batch
+            page = await anyio.to_thread.run_sync(
+                _page, make, changes, observed_at, source, session.topic.partitions
+            )
+            for odd in page.odd:
+                await self._set_aside(odd)
+            try:
+                ends = await self._sent(session, page)
+            except BaseException:
+                # Of a part of the page nobody knows whether it is there.
+                await self._let_go()
+                raise
+        self._note_appended(ends, page.tails)
+
+    async def _sent(self, session: Session, page: _Page) -> dict[int, int]:
+        """Where each partition ends, once all of the page is acknowledged."""
+        sent: list[tuple[int, int, asyncio.Future[Any]]] = []
+        for batches in zip_longest(*([(n, one) for one in own] for n, own in page.batches.items())):
+            for partition, batch in filter(None, batches):
+                count = batch.record_count()
+                future = await session.producer.send_batch(
+                    batch, self._section.topic, partition=partition
+                )
+                sent.append((partition, count, future))
+        answers = await asyncio.gather(*(future for *_, future in sent), return_exceptions=True)
+        ends: dict[int, int] = {}
+        for (partition, count, _), answer in zip(sent, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer.offset < 0:
+                raise KafkaError("a batch was acknowledged without its place")
+            if answer.offset < ends.get(partition, self._extent.ends[partition]):
+                self._fail(
+                    f"partition {partition} took a record at {answer.offset}, below what it had "
+                    f"acknowledged ({self._extent.ends[partition]}): it lost its end"
+                )
+            ends[partition] = answer.offset + count
+        return ends
+
+    def _note_appended(self, ends: Mapping[int, int], tails: Mapping[int, Any]) -> None:
+        for partition, end in ends.items():
+            self._extent.ends[partition] = end
+            self._extent.tails[partition] = tails[partition]
+        self._appended.set()
+        self._appended = anyio.Event()
+
+    async def read(self, after: Position, limit: int) -> list[Item]:
+        """See `Buffer.read`."""
+        offsets = self._from(after)
+        if not self._left(offsets):
+            self._check()
+            return []
+        async with self._asking() as session, self._consuming:
+            found, behind = await session.read(
+                offsets,
+                self._extent.ends,
+                min(limit, self._section.poll_records),
+                self._section.request_seconds,
+            )
+            items = [item async for item in self._items(found, offsets, behind)]
+        if not items:
+            await self._let_go()
+            raise BufferUnavailableError(f"the brokers of {self._section.topic} give no records")
+        return items
+
+    async def _items(
+        self, found: Mapping[int, Sequence[Record]], offsets: Sequence[int], behind: dict[int, int]
+    ) -> AsyncIterator[Item]:
+        for partition, offset in behind.items():
+            own = found.get(partition, ())
+            for record in own:
+                yield await self._item(record)
+            if offset > (own[-1].offset + 1 if own else offsets[partition]):
+                # Marks of transactions, or a record that cannot be read.
+                yield Gap((partition, offset - 1))
+
+    async def _item(self, record: Record) -> Item:
+        place = (record.partition, record.offset)
+        try:
+            decoded = records.decode(record.value, record.headers)
+        except ForeignRecordError as error:
+            await self._set_aside(self._odd(record, str(error)))
+            return Gap(place)
+        return Entry(decoded.change, place, decoded.observed_at, decoded.source)
+
+    async def wait(self, after: Position) -> None:
+        """See `Buffer.wait`. Every so often it is looked whether the topic is still what it was."""
+        while not self._left(self._from(after)):
+            appended = self._appended
+            with anyio.move_on_after(self._section.poll_seconds):
+                await appended.wait()
+                continue
+            await self._look()
+
+    async def _look(self) -> None:
+        """See whether the topic is still the same, and where it ends."""
+        async with self._asking() as session, self._consuming:
+            topic = await session.describe()
+            if topic is None or topic.id != session.topic.id:
+                await self._let_go()
+                self._fail("the topic was deleted" + (" and made anew" if topic else ""))
+            starts, ends = await session.bounds()
+            longer = {n: end - 1 for n, end in enumerate(ends) if end > self._extent.ends[n]}
+            self._compare_ends(ends)
+            found = await session.records_at(longer)
+            for partition in longer:
+                self._extent.ends[partition] = ends[partition]
+                self._extent.tails[partition] = tail_of(found[partition])
+            self._extent = replace(self._extent, starts=starts)
+
+    def advance(self, position: Position, items: Sequence[Item]) -> Position:
+        """See `Buffer.advance`."""
+        offsets = self._offsets(position)
+        for item in items:
+            partition, offset = item.place
+            offsets[partition] = offset + 1
+        return self._position(offsets)
+
+    def covers(self, position: Position, other: Position) -> bool:
+        """See `Buffer.covers`."""
+        if not position.buffer == other.buffer == self.identity:
+            return False
+        mine, its = self._offsets(position), self._offsets(other)
+        return all(one >= another for one, another in zip(mine, its, strict=True))
+
+    async def start(self) -> Position:
+        """See `Buffer.start`."""
+        self._check()
+        return self._position(self._extent.starts)
+
+    async def end(self) -> Position:
+        """See `Buffer.end`."""
+        self._check()
+        return self._position(self._extent.ends)
+
+    async def holds(self, receipt: Receipt) -> bool:
+        """See `Buffer.holds`: the last records of the page are read back."""
+        self._check()
+        if receipt.end.buffer != self.identity:
+            return False
+        offsets, extent = self._offsets(receipt.end), self._extent
+        if any(offset > end for offset, end in zip(offsets, extent.ends, strict=True)):
+            return False
+        if not receipt.tail:
+            return True
+        tails = records.read_tails(receipt.tail, len(offsets))
+        there = {n: offset for n, offset in enumerate(offsets) if offset > extent.starts[n]}
+        now = {n: extent.tails[n] for n, offset in there.items() if offset == extent.ends[n]}
+        if all(now[n] == tails[n] for n in now) and len(now) < len(there):
+            async with self._asking() as session, self._consuming:
+                found = await session.records_at(
+                    {n: offset - 1 for n, offset in there.items() if n not in now}
+                )
+            now |= {n: tail_of(record) for n, record in found.items()}
+        return all(now[n] == tails[n] for n in now)
+
+    async def reaches(self, position: Position) -> bool:
+        """See `Buffer.reaches`."""
+        self._check()
+        if position.buffer != self.identity:
+            return False
+        bounds = zip(self._extent.starts, self._offsets(position), self._extent.ends, strict=True)
+        return all(start <= offset <= end for start, offset, end in bounds)
+
+    async def trim(self, before: Position) -> int:
+        """See `Buffer.trim`. The last `keep_hours` stay; the group is told how far the mirror is."""
+        offsets = self._offsets(before)
+        async with self._asking() as session, self._consuming:
+            await self._tell_group(session, offsets)
+            least = self._now() - timedelta(hours=self._section.keep_hours)
+            recent = await session.offsets_since(int(least.timestamp() * 1000))
+            ours = {
+                n: at if at is not None else offset
+                for n, (offset, at) in enumerate(zip(offsets, recent, strict=True))
+            }
+            deletable = {
+                n: min(at, offsets[n], self._extent.ends[n])
+                for n, at in ours.items()
+                if min(at, offsets[n], self._extent.ends[n]) > self._extent.starts[n]
+            }
+            starts = await session.delete(deletable) if deletable else {}
+            gone = 0
+            for partition, start in starts.items():
+                gone += max(start - self._extent.starts[partition], 0)
+                self._extent.starts[partition] = start
+                self._trimmed[partition] = max(self._trimmed[partition], start)
+        return gone
+
+    async def _tell_group(self, session: Session, offsets: Sequence[int]) -> None:
+        try:
+            await session.commit(offsets)
+        except KafkaError as error:
+            # For those who watch alone: the checkpoint is in the index.
+            log.debug("group_not_told", group=self._section.group, error=str(error))
+
+    async def depth(self, after: Position) -> int:
+        """See `Buffer.depth`."""
+        return sum(end - offset for end, offset in self._both(after) if end > offset)
+
+    def _both(self, after: Position) -> Iterator[tuple[int, int]]:
+        return zip(self._extent.ends, self._from(after), strict=True)
+
+    async def close(self) -> None:
+        """See `Buffer.close`."""
+        await self._let_go()
+
+    async def __aenter__(self) -> Self:
+        """The buffer itself."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close it."""
+        await self.close()
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[Session]:
+        """A session for one call. One that fails is let go, and the failure told in plain words."""
+        self._check()
+        try:
+            with anyio.fail_after(STEPS * self._section.request_seconds):
+                yield await self._opened()
+        except OffsetOutOfRangeError as error:
+            await self._let_go()
+            self._changed = "records that were not read yet are gone"
+            raise BufferChangedError(self._changed) from error
+        except (KafkaError, OSError) as error:
+            await self._let_go()
+            raise BufferUnavailableError(await self._told(error)) from error
+
+    async def _opened(self) -> Session:
+        async with self._opening:
+            if self._session is None:
+                session = await Session.open(self._section, self._security)
+                try:
+                    await self._take(session)
+                except BaseException:
+                    await session.close()
+                    raise
+                self._session = session
+            return self._session
+
+    async def _take(self, session: Session) -> None:
+        """Note what the topic is; it must be what it was, where that is known."""
+        extent = await session.extent()
+        if self._topic is None:
+            self._trimmed = [*extent.starts]
+            await self._tell_topic(session)
+        else:
+            if (session.topic.cluster, session.topic.id) != (self._topic.cluster, self._topic.id):
+                self._fail("the topic was made anew")
+            await self._compare(session, extent)
+            self._trimmed += [0] * (session.topic.partitions - self._topic.partitions)
+        self._topic, self._extent = session.topic, extent
+
+    async def _compare(self, session: Session, extent: Extent) -> None:
+        """See that what was acknowledged is there; there may be more."""
+        self._compare_ends(extent.ends)
+        ends = dict(enumerate(self._extent.ends))
+        held = {n: end for n, end in ends.items() if end > extent.starts[n]}
+        grown = {n: end - 1 for n, end in held.items() if extent.ends[n] > end}
+        found = await session.records_at(grown)
+        for partition in held:
+            now = extent.tails[partition]
+            if partition in found:
+                now = tail_of(found[partition])
+            if now != self._extent.tails[partition]:
+                self._fail(f"partition {partition} holds other records than were acknowledged")
+
+    def _compare_ends(self, ends: Sequence[int]) -> None:
+        for partition, then in enumerate(self._extent.ends):
+            if ends[partition] < then:
+                self._fail(
+                    f"partition {partition} ends at {ends[partition]}, and all up to {then} was "
+                    "acknowledged: it lost its end"
+                )
+
+    async def _tell_topic(self, session: Session) -> None:
+        """Say where the topic is not what it would be had the mirror created it."""
+        topic, section = session.topic, self._section
+        if topic.partitions != section.partitions:
+            log.warning(
+                "topic_has_other_partitions",
+                topic=section.topic,
+                partitions=topic.partitions,
+                configured=section.partitions,
+            )
+        try:
+            found = await session.configuration()
+        except KafkaError as error:
+            log.debug("topic_configuration_unknown", error=str(error))
+            return
+        for key, value in unwanted(found).items():
+            log.warning(
+                "topic_is_configured_otherwise",
+                topic=section.topic,
+                key=key,
+                value=value,
+                wanted=WANTED[key],
+            )
+
+    async def _let_go(self) -> None:
+        """Close the session; the next call opens another one."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _told(self, error: Exception) -> str:
+        """The failure in plain words."""
+        if isinstance(error, KafkaConnectionError | NodeNotReadyError | TimeoutError):
+            with anyio.move_on_after(self._section.request_seconds):
+                return (
+                    f"no answer from Kafka: {await why_unreachable(self._section, self._security)}"
+                )
+            return "no answer from Kafka"
+        return f"Kafka refuses: {error.args[0] if error.args else type(error).__name__}"
+
+    async def _set_aside(self, odd: Odd) -> None:
+        try:
+            kept = await anyio.to_thread.run_sync(self._aside.keep, odd, timestamp(self._now()))
+        except OSError as error:
+            raise BufferUnavailableError(f"cannot set a record aside: {error.strerror}") from error
+        if kept:
+            log.error("record_set_aside", place=odd.place, why=odd.why, file=f"{odd.name}.json")
+        elif not self._flooded:
+            self._flooded = True
+            log.error("records_dropped", detail=f"more than {MOST} records were set aside")
+
+    def _odd(self, record: Record, why: str) -> Odd:
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        name = f"{record.topic}-{self._known_topic().id[:8]}-{record.partition}-{record.offset}"
+        headers = tuple((key, value or b"") for key, value in record.headers)
+        return Odd(name, place, why, record.key, record.value, headers)
+
+    def _check(self) -> None:
+        if self._changed is not None:
+            raise BufferChangedError(self._changed)
+
+    def _fail(self, why: str) -> NoReturn:
+        self._changed = why
+        raise BufferChangedError(why)
+
+    def _known_topic(self) -> Topic:
+        if self._topic is None:
+            raise BufferUnavailableError("the topic was not looked at yet")
+        return self._topic
+
+    def _position(self, offsets: Sequence[int]) -> Position:
+        return Position(self.identity, records.written_offsets(offsets))
+
+    def _offsets(self, position: Position) -> list[int]:
+        if position.buffer != self.identity:
+            raise ValueError(f"{position} is of another buffer than {self.identity}")
+        return records.read_offsets(position.value, self._known_topic().partitions)
+
+    def _from(self, after: Position) -> list[int]:
+        """The offsets to read from: what the mirror deleted itself is passed."""
+        offsets = self._offsets(after)
+        for partition, start in enumerate(self._extent.starts):
+            if start > max(offsets[partition], self._trimmed[partition]):
+                self._fail(
+                    f"partition {partition} begins at {start}: somebody deleted records that were "
+                    "not read yet"
+                )
+            offsets[partition] = max(offsets[partition], start)
+        return offsets
+
+    def _left(self, offsets: Sequence[int]) -> bool:
+        return any(at < end for at, end in zip(offsets, self._extent.ends, strict=True))
+
+
+def unwanted(found: Mapping[str, str]) -> dict[str, str]:
+    """What of a topic's configuration is not as it should be."""
+    return {key: found[key] for key, value in WANTED.items() if found.get(key, value) != value}
+
+
+def _page(
+    make: Callable[[], Any],
+    changes: Sequence[Change],
+    observed_at: str,
+    source: str,
+    partitions: int,
+) -> _Page:
+    """A page as batches. Done in a thread: ten thousand records take some 100 ms."""
+    page = _Page({}, {}, [])
+    milliseconds = int(moment(observed_at).timestamp() * 1000)
+    for change in changes:
+        key, value = records.key_of(change), records.encode(change, observed_at, source)
+        if len(key) + len(value) > records.MOST_BYTES:
+            page.odd.append(_too_large(change, key, value))
+            continue
+        partition = records.partition_of(key, partitions)
+        batches = page.batches.setdefault(partition, [])
+        if not batches or not _fits(batches[-1], milliseconds, key, value):
+            batches.append(make())
+            _fits(batches[-1], milliseconds, key, value)
+        page.tails[partition] = records.tail_of_change(change)
+    return page
+
+
+def _fits(batch: Any, milliseconds: int, key: bytes, value: bytes) -> bool:
+    """Put a record into a batch; False where it is full. The first one always fits."""
+    headers = list(records.HEADERS)
+    added = batch.append(timestamp=milliseconds, key=key, value=value, headers=headers)
+    return added is not None
+
+
+def _too_large(change: Change, key: bytes, value: bytes) -> Odd:
+    name = f"feed-{hashlib.sha256(value).hexdigest()[:16]}"
+    why = f"it is larger than {records.MOST_BYTES} bytes"
+    return Odd(name, f"the feed at seq {str(change.seq)[:100]}", why, key, value)

@@ -1,0 +1,231 @@
+"""A real broker: Apache Kafka in KRaft mode, started, killed and put back from an older copy."""
+
+import base64
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Self
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.machine import missing
+
+POM = Path(__file__).with_name("pom.xml")
+SECONDS = 60
+HEAP = "256m"
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,PROXIED:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+num.partitions=1
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=2
+log.cleaner.enable=false
+"""
+
+
+def version() -> str:
+    """The version of Apache Kafka that is tested with."""
+    space = {"m": "http://maven.apache.org/POM/4.0.0"}
+    found = ET.parse(POM).find(".//m:dependency/m:version", space)  # noqa: S314 - our own file
+    assert found is not None
+    assert found.text is not None
+    return found.text
+
+
+def jars() -> Path:
+    """The directory of the broker's jars, which Maven fetches once for all tests."""
+    if shutil.which("java") is None:
+        missing("java")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npmmirror"
+    directory = cache / f"kafka-{version()}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "complete").exists():
+            _fetch(directory)
+    return directory
+
+
+def _fetch(directory: Path) -> None:
+    if shutil.which("mvn") is None:
+        missing("mvn, which fetches the broker")
+    command = [
+        *("mvn", "--batch-mode", "--quiet", "--file", str(POM)),
+        *("dependency:copy-dependencies", f"-DoutputDirectory={directory}"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        missing(f"what mvn fetches ({done.stdout[-300:].strip()})")
+    (directory / "complete").touch()
+
+
+class Broker:
+    """A single broker with a data directory of its own.
+
+    Args:
+        directory: where configuration, data and log lie.
+        listeners: names of further listeners beside PLAINTEXT; each gets a port.
+        properties: of the broker, over `PROPERTIES`.
+        users: passwords of SCRAM users by name.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        listeners: tuple[str, ...] = (),
+        properties: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._log = directory / "broker.log"
+        self._file = directory / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        names = ("PLAINTEXT", *listeners)
+        ports = free_ports(len(names) + 1)
+        self.addresses = {
+            name: f"127.0.0.1:{port}" for name, port in zip(names, ports[1:], strict=True)
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        told = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
+        lines = PROPERTIES.format(controller=ports[0], listeners=told, data=self._data)
+        lines += "".join(f"{key}={value}\n" for key, value in (properties or {}).items())
+        self._file.write_text(lines)
+        scram = [
+            word
+            for name, password in (users or {}).items()
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for word in ("--add-scram", f"{mechanism}=[name={name},password={password}]")
+        ]
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self._java(
+            *("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster),
+            *("-c", str(self._file), *scram),
+        )
+
+    @property
+    def address(self) -> str:
+        """Host and port without encryption and password."""
+        return self.addresses["PLAINTEXT"]
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers."""
+        command = self._command("kafka.Kafka", str(self._file))
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + SECONDS
+        while not listens(self.address):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the broker does not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM: what is in its files then is whole."""
+        self._end(signal.SIGTERM)
+
+    def suspend(self) -> None:
+        """Have it stand still, as a machine that hangs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def save(self) -> None:
+        """Copy the data of a broker that is stopped."""
+        self._delete(self._copy)
+        shutil.copytree(self._data, self._copy)
+
+    def put_back(self) -> None:
+        """Put the copy in place of the data, as a loss of power may leave it."""
+        self._delete(self._data)
+        shutil.copytree(self._copy, self._data)
+
+    @property
+    def _copy(self) -> Path:
+        return self._directory / "copy"
+
+    def _delete(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(number)
+        self._process.wait(SECONDS)
+        self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def _command(self, *words: str) -> list[str]:
+        options = [f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+        return ["java", *options, "-cp", f"{jars()}/*", *words]
+
+    def _java(self, *words: str) -> None:
+        done = subprocess.run(
+            self._command(*words), capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+
+
+def listens(address: str) -> bool:
+    """Whether somebody takes connections there."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as one:
+        one.settimeout(1.0)
+        return one.connect_ex((host, int(port))) == 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def shared_broker(directory: Path) -> Iterator[str]:
+    """The address of a broker that nobody may break: `NPMMIRROR_TEST_KAFKA`, or one of our own."""
+    if named := os.environ.get("NPMMIRROR_TEST_KAFKA"):
+        yield named
+        return
+    with Broker(directory) as broker:
+        yield broker.address

@@ -1,0 +1,50 @@
+"""The buffer on a real broker keeps the contract."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from npmmirror.buffer.base import Buffer
+from tests.buffer.contract import BufferContract
+from tests.kafka.conftest import buffer_of, section
+
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+
+
+class KafkaPlace:
+    """A topic."""
+
+    def __init__(self, address: str, topic: str, directory: Path) -> None:
+        self.section = section(address, topic)
+        self._directory = directory
+
+    async def open(self) -> Buffer:
+        buffer = buffer_of(self.section, self._directory)
+        await buffer.refresh()
+        return buffer
+
+    async def replace(self) -> None:
+        await delete_topic(self.section.bootstrap_servers[0], self.section.topic)
+
+
+async def delete_topic(address: str, topic: str) -> None:
+    """Delete a topic, as another program would."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():  # noqa: ASYNC110 - nobody tells of it
+            await anyio.sleep(0.02)
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def place(broker_address: str, topic: str, tmp_path: Path) -> KafkaPlace:
+    return KafkaPlace(broker_address, topic, tmp_path)
+
+
+class TestKafkaBuffer(BufferContract):
+    """All of it."""
