@@ -45,7 +45,7 @@ class Told:
         """The numbers of a job."""
         document = done.document
         effects = document.effects if document is not None else None
-        sizes = [tarball.size for tarball in done.tarballs if isinstance(tarball, HeldTarball)]
+        sizes = [tarball.size for tarball in _held(done)]
         end, reason = _end(done, brought=document is not None or bool(sizes))
         return cls(
             end,
@@ -158,8 +158,8 @@ def tell_moved(dones: Sequence[Done]) -> None:
     if not log.is_enabled_for(logging.DEBUG):
         return
     for done in dones:
-        for tarball in done.tarballs:
-            if isinstance(tarball, HeldTarball) and tarball.staged is not None:
+        for tarball in _held(done):
+            if tarball.staged is not None:
                 log.debug(
                     "moved_to_remote",
                     package=done.job.package,
@@ -170,16 +170,16 @@ def tell_moved(dones: Sequence[Done]) -> None:
 
 
 def tell_added(dones: Sequence[Done], mark: Mark | None) -> None:
-    """Tell what is in the index now; `mark` ends the group in the capture log."""
-    if not log.is_enabled_for(logging.DEBUG):
+    """Tell what is in the index now; `mark` ends the group in the capture log, if it has one."""
+    if mark is None or not log.is_enabled_for(logging.DEBUG):
         return
     for done in dones:
-        log.debug(
-            "added_to_db",
-            package=done.job.package,
-            seq=_seq(done),
-            mark=mark.ordinal if mark is not None else None,
-        )
+        if done.document is not None or done.gone is not None or _held(done):
+            log.debug("added_to_db", package=done.job.package, seq=_seq(done), mark=mark.ordinal)
+
+
+def _held(done: Done) -> list[HeldTarball]:
+    return [tarball for tarball in done.tarballs if isinstance(tarball, HeldTarball)]
 
 
 def _end(done: Done, *, brought: bool) -> tuple[End | None, str | None]:
