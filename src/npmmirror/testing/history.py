@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from random import Random
 
+from npmmirror.testing.manifest import SECURITY_VERSION
 from npmmirror.testing.registry import ScriptedRegistry
 
 Move = Callable[[ScriptedRegistry, str, Random], None]
@@ -106,7 +107,9 @@ def _amend(registry: ScriptedRegistry, name: str, random: Random) -> None:
 
 
 def _unpublish_version(registry: ScriptedRegistry, name: str, random: Random) -> None:
-    if len(registry.revision(name).versions) == 1:
+    versions = registry.revision(name).versions
+    # A document with nothing but the holder's version is one of a hold.
+    if len(versions) == 1 or SECURITY_VERSION in versions:
         publish(registry, name, random)
     else:
         registry.unpublish_version(name, _version(registry, name, random))
