@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,22 @@ def test_a_crash_is_one_line() -> None:
     [line] = lines(done.stderr)
     assert (line["level"], line["event"]) == ("critical", "crashed")
     assert line["exception"].endswith("ValueError: on purpose\nin two lines")
+
+
+def test_the_journal_gets_complaints_as_errors(tmp_path: Path) -> None:
+    """Why the service does not start is found by `journalctl -p err`, too."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        subprocess.run(
+            [sys.executable, "-m", "npmmirror", "--config", str(tmp_path / "none.toml"), "run"],
+            stderr=stream,
+            env={**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+            check=False,
+        )
+        stream.seek(0)
+        told = stream.read().splitlines()
+    assert told
+    assert all(line.startswith("<3>") for line in told)
 
 
 def test_a_process_without_standard_error_output() -> None:

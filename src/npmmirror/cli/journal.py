@@ -14,15 +14,15 @@ PRIORITIES: Mapping[str, int] = {
 """Syslog's numbers, which `journalctl -p` compares."""
 
 
-def is_journal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+def is_journal(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the stream is the very one that systemd connected to the journal.
 
     `JOURNAL_STREAM` is inherited by whatever the service starts, with its output sent elsewhere
     or not; so device and inode are compared.
     """
     try:
-        found = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or no file at all
+        found = os.fstat(stream.fileno())  # type: ignore[union-attr]  # None is caught
+    except (AttributeError, OSError, ValueError):  # none, closed, or no file
         return False
     return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Literal, TextIO
 
+from npmmirror.cli.journal import is_journal, prefixed
+
 Colour = Literal["red", "green", "yellow", "bold"]
 
 _CODES: dict[Colour, str] = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
@@ -16,8 +18,9 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """A line on the standard error output."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - as above
+    """A line on the standard error output; the journal gets it as an error."""
+    told = prefixed(text, "error") if is_journal(sys.stderr) else text
+    print(told, file=sys.stderr, flush=True)  # noqa: T201 - as above
 
 
 def say_json(value: Any) -> None:
