@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npmmirror import __version__
-from npmmirror.cli import config, erase, reindex, retry, run, show, status, sync, verify
+from npmmirror.cli import config, demo, erase, reindex, retry, run, show, status, sync, verify
 from npmmirror.cli.output import complain, paint
 from npmmirror.errors import NpmmirrorError
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    *(run.run, sync.sync, status.status, show.show, verify.verify, retry.retry),
+    *(demo.demo, run.run, sync.sync, status.status, show.show, verify.verify, retry.retry),
     *(reindex.reindex, erase.erase),
 ):
     app.command()(_command)

@@ -17,9 +17,9 @@ def demo(
     directory: Annotated[
         Path, typer.Option("--directory", metavar="DIR", help="Where the demo's mirrors are left.")
     ] = DIRECTORY,
-    keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Leave the mirrors there, to look at.")
-    ] = True,
+    no_keep: Annotated[
+        bool, typer.Option("--no-keep", help="Leave nothing; else the mirrors stay, to look at.")
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", help="Another number, other packages.")
     ] = SEED,
@@ -40,7 +40,7 @@ def demo(
     check(directory)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    wrong = play.demo(upstream, directory, keep=keep, seed=seed, picture=picture)
+    wrong = play.demo(upstream, directory, keep=not no_keep, seed=seed, picture=picture)
     if wrong:
         raise typer.Exit(1)
 
