@@ -18,10 +18,11 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What is made from the program: after a change of a configuration key.
+# What is made from the program: after a change of a configuration key, or of what --json prints.
 docs: .venv/.ready
 	$(BIN)/npmmirror config init --force mirror.toml
 	$(BIN)/npmmirror config reference > docs/configuration.md
+	$(BIN)/python -m npmmirror.cli.shapes > docs/json-schema.json
 
 # The README's picture, drawn by a real run.
 picture: .venv/.ready

@@ -62,6 +62,13 @@ FAILPOINTS: Final = frozenset(
         "index.before_commit",
         "index.committed",
         "record.committed",
+        # the command reset
+        "reset.noted",
+        "reset.logged",
+        "reset.index_gone",
+        "reset.buffer_gone",
+        "reset.file_deleted",
+        "reset.archive_gone",
     }
 )
 """All of them, in the order of a change's way. The source names no other, and each once."""

@@ -236,9 +236,11 @@ def test_ctrl_c_in_the_midst_of_a_sync(
         assert process.stdout.readline().startswith("quick: mirrored")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 1
+        assert process.returncode == 130
         assert "1 of 2 packages complete" in out
         assert "slow: not done: it was interrupted" in err
+        assert "stopping: what is in work is brought to its end; Ctrl-C again stops at once" in err
+        assert err.endswith("what is done is kept; the same command goes on from there\n")
         assert "Traceback" not in err
         assert program("sync", "quick", "slow").returncode == 0
 

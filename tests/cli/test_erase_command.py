@@ -48,13 +48,13 @@ def test_without_a_mirror_it_is_a_sentence(program: Program) -> None:
     """And no data directory is made."""
     told = program("erase", "left-pad", "--reason", "law", "--yes")
     assert told.returncode == 1
-    assert re.fullmatch(r"npmmirror: there is no mirror in \S+\n", told.stderr)
+    assert re.fullmatch(r"npmmirror: there is no mirror in \S+ yet; .*\n", told.stderr)
 
 
 def test_what_there_is() -> None:
     """In a line, before anybody is asked."""
     assert list(_told(PLAN)) == [
-        "left-pad: 2 captured documents (2.0 kB of captures), 2 files (1.0 kB)"
+        "left-pad: 2 captured documents (2.0 KiB of captures), 2 files (1,000 B)"
     ]
 
 

@@ -21,16 +21,18 @@ def test_the_help_names_every_command_with_its_sentence(program: Program) -> Non
     told = program("--help")
     assert told.returncode == 0
     assert "A faithful, verified mirror of an npm registry, with its whole history." in told.stdout
-    _, _, commands = told.stdout.partition("Commands:\n")
+    commands = told.stdout.partition("Mirror:\n")[2].partition("Options before")[0]
+    lines = [line for line in commands.splitlines() if line.startswith("  ")]
     assert "  config  " in commands
-    assert all(line.endswith(".") and not line.endswith("...") for line in commands.splitlines())
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+    assert all(len(line) <= 80 for line in told.stdout.splitlines())
 
 
 def test_no_words_at_all_get_the_help(program: Program) -> None:
     """The program alone tells what it can do, and that this was no use of it."""
     told = program()
     assert told.returncode == 2
-    assert "Commands:" in told.stdout + told.stderr
+    assert "npmmirror sync left-pad" in told.stdout + told.stderr
 
 
 def test_the_version(program: Program) -> None:

@@ -1,7 +1,5 @@
 """How the progress of a long command is told."""
 
-import io
-import sys
 import time
 from typing import Any
 
@@ -27,17 +25,17 @@ def report(done: int, total: int | None, size: int = 0, sizes: int | None = None
         (report(0, 1000), report(0, 1000), 0.0, "0 of 1,000"),
         (report(0, 1000), report(250, 1000), 10.0, "250 of 1,000, 30 s left"),
         (
-            report(0, 10, 0, 4_000_000),
-            report(2, 10, 1_000_000, 4_000_000),
+            report(0, 10, 0, 4_194_304),
+            report(2, 10, 1_048_576, 4_194_304),
             100.0,
-            "2 of 10, 1.0 MB, 10.0 kB/s, 5 min 00 s left",
+            "2 of 10, 1.0 MiB, 10.2 KiB/s, 5 min 00 s left",
         ),
         # What an earlier start did says nothing of how fast this one is.
         (
             report(8, 10, 8_000, 10_000),
             report(9, 10, 9_000, 10_000),
             3600.0,
-            "9 of 10, 9.0 kB, 0 B/s, 1 h 00 min left",
+            "9 of 10, 8.8 KiB, 0 B/s, 1 h 00 min left",
         ),
         (report(0, 100), report(1, 100), 3600.0, "1 of 100, 4 d 3 h left"),
     ],
@@ -47,25 +45,6 @@ def test_a_line_tells_number_bytes_rate_and_what_is_left(
 ) -> None:
     """Each as far as it is known."""
     assert line_of(start, now, seconds) == line
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_gets_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of it is left behind."""
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    meter = Meter()
-    for done in range(3):
-        meter.show(report(done, 3))
-    meter.clear()
-    assert "\n" not in terminal.getvalue()
-    assert "\rtarballs: 2 of 3" in terminal.getvalue()
-    assert terminal.getvalue().endswith(f"\r{'':<79}\r")
 
 
 def test_elsewhere_there_is_a_line_now_and_then(
@@ -79,3 +58,10 @@ def test_elsewhere_there_is_a_line_now_and_then(
         meter.show(report(done, 4))
     meter.clear()
     assert capsys.readouterr().err == "tarballs: 2 of 4, 11 s left\n"
+
+
+def test_a_quiet_one_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """As beside JSON."""
+    with Meter(quiet=True) as meter:
+        meter.show(report(1, 2))
+    assert capsys.readouterr() == ("", "")

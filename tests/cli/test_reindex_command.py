@@ -14,7 +14,7 @@ def test_all_well_is_three_lines() -> None:
         records=7, bytes=2_000, seconds=0.5, carried="all", kept=Path("index.db.before-reindex")
     )
     assert list(_sum(rebuilt)) == [
-        "7 records read in 0.5 s (2.0 kB of captures)",
+        "7 records read in 0.5 s (2.0 KiB of captures)",
         "work list, checks and progress were taken over from the index before",
         "the index before is kept as index.db.before-reindex",
     ]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from npmmirror.daemon.resting import _looked_at
 from npmmirror.daemon.run import _no_room
-from npmmirror.daemon.status import _looked_at
 
 
 def test_room_enough(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from npmmirror.daemon.showing import UnknownError, nearest, shown
+from npmmirror.daemon.nearest import nearest
+from npmmirror.daemon.showing import UnknownError, shown
 from npmmirror.daemon.standing import standing
 from npmmirror.errors import StorageError
 from npmmirror.index import VersionRow
@@ -129,7 +130,9 @@ async def test_what_is_unknown_is_refused_with_the_nearest_names(mirror: Open) -
             await showing.package("leftpad")
         with pytest.raises(UnknownError, match=r"no version '1\.2' .* '1\.2\.0'"):
             await showing.version("left-pad", "1.2")
-        with pytest.raises(UnknownError, match=r"no package 'zzz'$"):
+        with pytest.raises(
+            UnknownError, match=r"no package 'zzz'; `npmmirror sync zzz` mirrors it"
+        ):
             await showing.document("zzz")
 
 

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.main import get_command
 
 from npmmirror.cli.app import app
+from npmmirror.cli.shapes import SHAPES, schema
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill.daemon_process import MirrorDaemon
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
-NAMED = {"packages", "work_list", "dead_letters", "skips", "tarballs", "missing", "dist_tags"}
-"""Objects whose keys are names, versions, reasons or tags: no two are alike in those."""
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCUMENTS / "commands.md").read_text(encoding="utf-8")
 
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -75,36 +76,66 @@ def example(marker: str) -> Any:
     return json.loads(found[1])
 
 
-def shape(value: Any, path: str = "") -> set[str]:
-    """The paths of all keys of a JSON value; `[]` stands for the elements of a list."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {key for each in value for key in shape(each, f"{path}[]")}
-    if not isinstance(value, dict) or not value or path.rpartition(".")[2] in NAMED:
-        return {path}
-    return {key for name, each in value.items() for key in shape(each, f"{path}.{name}")}
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_example_has_the_shape_that_is_promised(name: str) -> None:
+    """Every key of it, none besides, each of its type."""
+    msgspec.convert(example(name), SHAPES[name], strict=True)
 
 
-def printed(daemon: MirrorDaemon, *words: str) -> Any:
+def test_every_example_is_of_a_shape() -> None:
+    """None is on the page that nothing holds."""
+    assert set(re.findall(r"<!-- ([\w ]+) -->", DOCUMENT)) == set(SHAPES)
+
+
+def test_every_command_with_json_has_a_shape() -> None:
+    """What a script may ask for is promised."""
+    with_json = {name for name, command in COMMANDS.items() if "--json" in options(command)}
+    assert with_json == {f"npmmirror {name}" for name in SHAPES if not name.startswith("show ")}
+
+
+def test_the_schema_is_that_of_the_shapes() -> None:
+    """docs/json-schema.json is what `make docs` writes."""
+    text = (DOCUMENTS / "json-schema.json").read_text(encoding="utf-8")
+    assert json.loads(text) == schema()
+
+
+def printed(daemon: MirrorDaemon, *words: str) -> bytes:
     """What a command prints with `--json`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "npmmirror", "--config", str(daemon._config), *words, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return json.loads(done.stdout or "{}")
+    command = [sys.executable, "-m", "npmmirror", "--config", str(daemon._config)]
+    return subprocess.run([*command, *words, "--json"], capture_output=True, check=False).stdout
 
 
-def test_the_json_of_sync_and_status_is_the_examples(tmp_path: Path) -> None:
-    """Key by key, beside a running daemon."""
+def told(daemon: MirrorDaemon, name: str, *words: str) -> Any:
+    """The same, held against the shape of that name."""
+    return msgspec.json.decode(printed(daemon, *words), type=SHAPES[name], strict=True)
+
+
+def test_what_is_printed_has_the_shape_that_is_promised(tmp_path: Path) -> None:
+    """Of every command, beside a daemon and without one."""
     with RemoteUpstream("--living", "1") as upstream, MirrorDaemon(tmp_path, upstream) as daemon:
         upstream.do("fault", fault={"kind": "status", "code": 404}, scope="tarball", times=None)
         daemon.start()
-        status = printed(daemon, "status")
-        while not (status.get("daemon") and status["last_errors"]):
+        while not (found := printed(daemon, "status")) or not json.loads(found)["last_errors"]:
             daemon._assert_alive()
-            status = printed(daemon, "status")
-        synced = printed(daemon, "sync", "package-0")
+        status = told(daemon, "status", "status")
+        assert status.daemon.pid
+        assert status.last_errors
+        assert not told(daemon, "sync", "sync", "package-0")[0].complete
+        assert told(daemon, "retry", "retry", "package-0").by_daemon
+        assert not told(daemon, "reset", "reset", "--all", "--dry-run").done
+        upstream.do("heal")
         assert daemon.stop() == 0
-    assert shape(status) == shape(example("status"))
-    assert shape(synced) == shape(example("sync"))
+        assert told(daemon, "status", "status").daemon is None
+        assert not told(daemon, "retry", "retry").by_daemon
+        told(daemon, "sync", "sync", "--all-versions", "package-0", "nowhere")
+        package = told(daemon, "show", "show", "package-0")
+        assert package.revisions
+        assert package.events
+        told(daemon, "show version", "show", f"package-0@{package.versions[-1].version}")
+        told(daemon, "show revision", "show", "package-0", "--revision", "1")
+        told(daemon, "verify", "verify")
+        told(daemon, "config check", "config", "check")
+        told(daemon, "config show", "config", "show")
+        assert told(daemon, "reindex", "reindex").whole
+        assert told(daemon, "erase", "erase", "package-0", "--reason", "law", "--yes").erased
+        assert told(daemon, "reset", "reset", "--index", "--yes").done

@@ -31,7 +31,8 @@ def test_the_readme_names_every_command() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "npmmirror", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    listed = set(re.findall(r"(?m)^  (\w+)  ", told.partition("Commands:\n")[2]))
+    commands = told.partition("Mirror:\n")[2].partition("Options before")[0]
+    listed = set(re.findall(r"(?m)^  (\w+)  ", commands))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert listed
     assert listed == set(re.findall(r"(?m)^\| `npmmirror (\w+)", readme))

@@ -1,6 +1,8 @@
 """The program `npmmirror`: its options, its commands, and how it ends."""
 
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +10,21 @@ from typing import Annotated
 import typer
 
 from npmmirror import __version__
-from npmmirror.cli import config, demo, erase, reindex, retry, run, show, status, sync, verify
+from npmmirror.cli import (
+    completion,
+    config,
+    demo,
+    erase,
+    reindex,
+    reset,
+    retry,
+    run,
+    show,
+    status,
+    sync,
+    verify,
+)
+from npmmirror.cli.help import Command, FrontPage, Group
 from npmmirror.cli.output import complain, paint
 from npmmirror.errors import NpmmirrorError
 
@@ -23,18 +39,21 @@ class Options:
 
 app = typer.Typer(
     name="npmmirror",
+    cls=FrontPage,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (
-    *(demo.demo, run.run, sync.sync, status.status, show.show, verify.verify, retry.retry),
-    *(reindex.reindex, erase.erase),
-):
-    app.command()(_command)
-app.add_typer(config.group, name="config")
+_PANELS = {
+    "Mirror": (demo.demo, run.run, sync.sync, retry.retry),
+    "Look": (status.status, show.show),
+    "Keep": (verify.verify, reindex.reindex, erase.erase, reset.reset),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(cls=Command, rich_help_panel=_panel)(_command)
+app.add_typer(config.group, name="config", cls=Group, rich_help_panel="Set up")
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,12 +85,21 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """A faithful, verified mirror of an npm registry, with its whole history."""
+    """A faithful, verified mirror of an npm registry, with its whole history.
+
+    It follows the registry's changes feed, keeps every revision of every packument and the
+    tarballs you want, each checked against the registry's own digests. Kill it at any time: it
+    goes on where it was. Each command has a --help with an example.
+    """
     context.obj = Options(config_file, verbose)
 
 
 def main() -> None:
     """Run the command that the words of the command line name, and end the process."""
+    completion.mend_words(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a stream in a test's memory
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # or a file
     try:
         app(prog_name="npmmirror")
     except Exception as error:

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from npmmirror.cli.output import columns, paint, say, say_json
+from npmmirror.cli.help import Command
+from npmmirror.cli.output import facts, paint, say, say_json, visible
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
     from npmmirror.cli.configuration import Loaded
 
-group = typer.Typer(no_args_is_help=True, help="Check, show or write the configuration.")
+group = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check, show or write the configuration.\n\nExample: npmmirror config init",
+)
 
 _WIDTH = 80
 _KEPT = {
@@ -22,12 +27,15 @@ _KEPT = {
 }
 
 
-@group.command()
+@group.command(cls=Command)
 def check(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(help="The file to check, instead of the one that is found.")
+        Path | None,
+        typer.Argument(metavar="FILE", help="The file to check, instead of the one that is found."),
     ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Say whether the configuration is right, and what it means.
 
@@ -35,13 +43,24 @@ def check(
     """
     from npmmirror.cli.configuration import load  # noqa: PLC0415 - keeps --help fast
 
-    loaded = load(file or context.obj.config_file)
+    try:
+        loaded = load(file or context.obj.config_file)
+    except UsageError as error:
+        if as_json:
+            say_json(_refused(error))
+            raise typer.Exit(error.exit_status) from error
+        raise
+    if as_json:
+        say_json(_checked(loaded))
+        return
     say(f"{paint('OK', 'green')}: {loaded.file or 'the defaults, for there is no file'}")
-    for line in columns(_meaning(loaded), indent="  "):
+    for line in facts([(f"  {label}", visible(text)) for label, text in _meaning(loaded)]):
         say(line)
+    if loaded.file is None:
+        say("`npmmirror config init` writes a file that explains every key")
 
 
-@group.command()
+@group.command(cls=Command)
 def show(
     context: typer.Context,
     *,
@@ -60,9 +79,11 @@ def show(
         say("\n".join(_as_toml(loaded)))
 
 
-@group.command()
+@group.command(cls=Command)
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("mirror.toml"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write.")] = Path(
+        "mirror.toml"
+    ),
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Write over a file that is there.")
@@ -84,7 +105,7 @@ def init(
     say(f"{path} is written; every key is a comment until its # is taken away")
 
 
-@group.command()
+@group.command(cls=Command)
 def reference() -> None:
     """Print the reference of all keys, as Markdown.
 
@@ -94,6 +115,17 @@ def reference() -> None:
     from npmmirror.config.reference import page  # noqa: PLC0415 - keeps --help fast
 
     typer.echo(page(FIRST_NAMES), nl=False)
+
+
+def _checked(loaded: "Loaded") -> dict[str, object]:
+    meaning = {label.replace(" ", "_"): text for label, text in _meaning(loaded)}
+    file = None if loaded.file is None else str(loaded.file)
+    return {"ok": True, "file": file, "problems": [], "meaning": meaning}
+
+
+def _refused(error: UsageError) -> dict[str, object]:
+    problems = list(getattr(error, "problems", [str(error)]))
+    return {"ok": False, "file": None, "problems": problems, "meaning": None}
 
 
 def _meaning(loaded: "Loaded") -> list[tuple[str, str]]:

@@ -10,6 +10,8 @@ from npmmirror.config import ConfigFile, ConfigurationError, effective
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    import typer
+
     from npmmirror.config import Config
 
 SYSTEM_FILE = Path("/etc/npmmirror/mirror.toml")
@@ -48,6 +50,21 @@ def load(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> Lo
     file = None if path is None else ConfigFile(str(path), _text(path), (here / path).parent)
     found = effective(file, environment, here)
     return Loaded(found.config, found.origins, None if path is None else here / path)
+
+
+def for_work(context: "typer.Context") -> "Config":
+    """The configuration of a command that works by itself; the log tells errors alone meanwhile.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    from npmmirror.cli import logs  # noqa: PLC0415 - others only look
+    from npmmirror.cli.progress import around_bar  # noqa: PLC0415 - as above
+
+    config = load(context.obj.config_file).config
+    section = config.log.model_copy(update={"level": "error"})
+    logs.configure(section, verbose=context.obj.verbose, stream=around_bar())
+    return config
 
 
 def _is_there(path: Path) -> bool:

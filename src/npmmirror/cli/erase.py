@@ -2,21 +2,30 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from npmmirror.cli import completion
 from npmmirror.cli.output import complain, plural, say, say_json, shown_bytes, visible
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    from npmmirror.cli.interrupt import Interruption
+    from npmmirror.cli.progress import Meter
     from npmmirror.config import Config
     from npmmirror.daemon.erase import Plan
+
+_YES = {"y", "yes"}
 
 
 def erase(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The package.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The package.", autocompletion=completion.packages),
+    ],
     *,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the capture log.")
@@ -33,19 +42,19 @@ def erase(
 
     Example: npmmirror erase some-package --reason "court order 7/2026" --dry-run
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
-
-    from npmmirror.cli import logs  # noqa: PLC0415 - as above
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import for_work  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out  # noqa: PLC0415 - as above
+    from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
 
     if not reason.strip():
         raise UsageError("--reason needs words: it is all that will be left to explain it")
     asks = not (yes or dry_run)
     if asks and (as_json or not sys.stdin.isatty()):
         raise UsageError("erasing for good wants to be sure: add --yes, or --dry-run to look first")
-    config = load(context.obj.config_file).config
-    logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
-    plan = uvloop.run(_work(config, name, reason, dry_run=dry_run, asks=asks, quiet=as_json))
+    config = for_work(context)
+    with Meter(quiet=as_json) as meter:
+        work = partial(_work, config, name, reason, dry_run=dry_run, asks=asks, meter=meter)
+        plan = carry_out(work)
     if as_json:
         say_json(plan.to_json())
     else:
@@ -55,17 +64,32 @@ def erase(
 
 
 async def _work(
-    config: "Config", name: str, reason: str, *, dry_run: bool, asks: bool, quiet: bool
+    config: "Config",
+    name: str,
+    reason: str,
+    interruption: "Interruption",
+    *,
+    dry_run: bool,
+    asks: bool,
+    meter: "Meter",
 ) -> "Plan":
-    from npmmirror.daemon.erase import erase as carry_out  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import answer_to  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon.erase import erase as carry_out  # noqa: PLC0415 - as above
+
+    interruption.rest = "nothing was erased"
 
     async def agree(plan: "Plan") -> bool:
-        if not quiet:
+        if not meter.quiet:
             for line in _told(plan):
                 say(line)
-        return not dry_run and (not asks or typer.confirm("Erase all of it, for good?"))
+        if dry_run:
+            return False
+        if asks and (await answer_to("Erase all of it, for good? [y/N]")).lower() not in _YES:
+            return False
+        interruption.rest = "the same command finishes what it began"
+        return True
 
-    return await carry_out(config, name, reason, agree)
+    return await carry_out(config, name, reason, agree, tell=meter.show)
 
 
 def _told(plan: "Plan") -> Iterator[str]:

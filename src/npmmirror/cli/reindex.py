@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from npmmirror.cli.output import complain, plural, say, say_json, shown_bytes, visible
+from npmmirror.cli.times import duration
 
 if TYPE_CHECKING:
+    from npmmirror.cli.interrupt import Interruption
+    from npmmirror.cli.progress import Meter
+    from npmmirror.config import Config
     from npmmirror.daemon.rebuilt import Finding, Rebuilt
 
 Report = dict[str, Any]
@@ -27,20 +31,13 @@ def reindex(
 
     Example: npmmirror reindex
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
-
-    from npmmirror.cli import logs  # noqa: PLC0415 - as above
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import for_work  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out  # noqa: PLC0415 - as above
     from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
-    from npmmirror.daemon.reindex import reindex as rebuild  # noqa: PLC0415 - as above
 
-    config = load(context.obj.config_file).config
-    logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
-    meter = Meter()
-    try:
-        rebuilt = uvloop.run(rebuild(config, (lambda _: None) if as_json else meter.show))
-    finally:
-        meter.clear()
+    config = for_work(context)
+    with Meter(quiet=as_json) as meter:
+        rebuilt = carry_out(lambda by: _work(config, meter, by))
     if as_json:
         say_json(rebuilt.to_json())
     else:
@@ -52,12 +49,19 @@ def reindex(
         raise typer.Exit(1)
 
 
+async def _work(config: "Config", meter: "Meter", interruption: "Interruption") -> "Rebuilt":
+    from npmmirror.daemon.reindex import reindex as rebuild  # noqa: PLC0415 - keeps --help fast
+
+    interruption.rest = "the index is as before; the next `npmmirror reindex` goes on from there"
+    return await rebuild(config, meter.show)
+
+
 def _sum(rebuilt: "Rebuilt") -> Iterator[str]:
     """What was made, and of what."""
     status = rebuilt.status
     since = f" behind record {rebuilt.resumed_at:,}" if rebuilt.resumed_at is not None else ""
     yield (
-        f"{plural(rebuilt.records, 'record')}{since} read in {rebuilt.seconds:,.1f} s "
+        f"{plural(rebuilt.records, 'record')}{since} read in {_lasted(rebuilt.seconds)} "
         f"({shown_bytes(rebuilt.bytes)} of captures)"
     )
     if status is not None:
@@ -70,6 +74,10 @@ def _sum(rebuilt: "Rebuilt") -> Iterator[str]:
     yield _CARRIED[rebuilt.carried]
     if rebuilt.kept is not None:
         yield f"the index before is kept as {rebuilt.kept}"
+
+
+def _lasted(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else duration(seconds)
 
 
 _CARRIED = {

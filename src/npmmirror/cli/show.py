@@ -1,15 +1,24 @@
 """`npmmirror show`."""
 
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from npmmirror.cli.output import columns, paint, plural, say, say_json, shown_bytes, visible
+from npmmirror.cli import completion
+from npmmirror.cli.output import (
+    columns,
+    paint,
+    plural,
+    say,
+    say_json,
+    shown_bytes,
+    visible,
+    wrapped,
+)
+from npmmirror.cli.times import Times
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +26,6 @@ if TYPE_CHECKING:
 
 Report = dict[str, Any]
 
-WIDTH = 80
 EVENTS = 20
 VERSIONS = 40
 """Versions that are named one by one; of the others the number is told."""
@@ -39,7 +47,12 @@ _TOLD = {"failed", "set_aside", "skipped", "dropped", "waiting"}
 def show(
     context: typer.Context,
     spec: Annotated[
-        str, typer.Argument(metavar="NAME[@VERSION|@TAG]", help="The package, or one version.")
+        str,
+        typer.Argument(
+            metavar="NAME[@VERSION|@TAG]",
+            help="The package, or one version.",
+            autocompletion=completion.packages,
+        ),
     ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, with everything.")] = False,
@@ -59,14 +72,16 @@ def show(
     events: Annotated[
         int, typer.Option("--events", metavar="N", min=0, help="So many events, the newest.")
     ] = EVENTS,
+    utc: Annotated[
+        bool, typer.Option("--utc", help="Times by the clock, not by their distance.")
+    ] = False,
 ) -> None:
     """Show what is stored of a package, what is missing, and why.
 
     Example: npmmirror show chalk@latest
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
-
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import load  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out  # noqa: PLC0415 - as above
     from npmmirror.policy import parse_spec  # noqa: PLC0415 - as above
 
     try:
@@ -77,14 +92,14 @@ def show(
         raise UsageError("a document is the whole package's: write its name without a version")
     config = load(context.obj.config_file).config
     if packument:
-        sys.stdout.buffer.write(uvloop.run(_document(config, name, revision)))
+        sys.stdout.buffer.write(carry_out(lambda _: _document(config, name, revision)))
         sys.stdout.buffer.flush()
         return
-    report = uvloop.run(_report(config, name, version, revision))
+    report = carry_out(lambda _: _report(config, name, version, revision))
     if as_json:
         say_json(report)
         return
-    for line in _lines(report, events):
+    for line in _lines(report, events, Times(utc=utc)):
         say(line)
 
 
@@ -106,30 +121,30 @@ async def _report(config: "Config", name: str, version: str | None, revision: in
         return await showing.package(name)
 
 
-def _lines(report: Report, events: int) -> Iterator[str]:
+def _lines(report: Report, events: int, times: Times) -> Iterator[str]:
     """The report for people, whichever of the three it is."""
     if "revisions" in report:
-        yield from _package(report)
-        yield from _events(report["events"], events)
+        yield from _package(report, times)
+        yield from _events(report["events"], events, times)
     elif "revision" in report:
-        yield from _revision(report)
+        yield from _revision(report, times)
     else:
-        yield from _version(report)
-        yield from _events(report["events"], events)
+        yield from _version(report, times)
+        yield from _events(report["events"], events, times)
 
 
-def _package(report: Report) -> Iterator[str]:
+def _package(report: Report, times: Times) -> Iterator[str]:
     state = report["state"] or "nothing captured"
     yield f"{paint(visible(report['package']), 'bold')}: {state.replace('_', ' ')}"
     if report["skipped"] is not None:
         yield from _row("skipped", _reason(report["skipped"]))
     if report["document_work"] is not None:
-        yield from _row("document", _to_do(report["document_work"]))
+        yield from _row("document", _to_do(report["document_work"], times))
     if report["revisions"]:
-        yield from _row("captured", _captured(report["revisions"]))
+        yield from _row("captured", _captured(report["revisions"], times))
         yield from _row(
             "published",
-            f"{_time(report['created_at'])}, the newest change {_time(report['modified_at'])}",
+            f"{times.tell(report['created_at'])}, the newest change {times.tell(report['modified_at'])}",
         )
     tags = [f"{tag} {version}" for tag, version in report["dist_tags"].items()]
     yield from _row("dist-tags", ", ".join(tags))
@@ -137,20 +152,20 @@ def _package(report: Report) -> Iterator[str]:
     yield from _row("maintainers", ", ".join(people))
     yield from _row("license", report["license"])
     yield from _row("problems", ", ".join(report["problems"]))
-    yield from _tarballs(report["versions"])
+    yield from _tarballs(report["versions"], times)
 
 
-def _captured(revisions: list[Report]) -> str:
+def _captured(revisions: list[Report], times: Times) -> str:
     stale = sum(each["stale"] for each in revisions)
     newest = revisions[-1]
     text = plural(len(revisions), "revision")
     if stale:
         text += f" ({stale} stale)"
-    text += f", the newest {_time(newest['observed_at'])}"
+    text += f", the newest {times.tell(newest['observed_at'])}"
     return f"{text}, rev {newest['rev']}" if newest["rev"] else text
 
 
-def _tarballs(versions: list[Report]) -> Iterator[str]:
+def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
     """What is held, what is not, and why not."""
     held = [each for each in versions if each["tarball"] == "held"]
     size = shown_bytes(sum(each["size"] or 0 for each in held))
@@ -164,7 +179,7 @@ def _tarballs(versions: list[Report]) -> Iterator[str]:
         yield ""
         yield "not held"
     for each in told[-MISSING:]:
-        yield from _row(each["version"], _missing(each), indent=2)
+        yield from _row(each["version"], _missing(each, times), indent=2)
     if len(told) > MISSING:
         yield f"  and {len(told) - MISSING:,} more: --json has them all"
 
@@ -175,23 +190,23 @@ def _listed(versions: list[str]) -> str:
     return f"{text} and {left_out:,} older ones" if left_out > 0 else text
 
 
-def _missing(each: Report) -> str:
+def _missing(each: Report, times: Times) -> str:
     """Why a tarball is not here, and when it is tried again."""
     text = f"{each['tarball'].replace('_', ' ')}: {_reason(each)}"
     if each["tarball"] in {"failed", "set_aside"}:
-        text += f"; {_tries(each)}"
+        text += f"; {_tries(each, times)}"
     return text
 
 
-def _to_do(work: Report) -> str:
-    return f"{_reason(work)}; {_tries(work)}"
+def _to_do(work: Report, times: Times) -> str:
+    return f"{_reason(work)}; {_tries(work, times)}"
 
 
-def _tries(work: Report) -> str:
+def _tries(work: Report, times: Times) -> str:
     tried = f"tried {work['attempts']}x"
     if work["next_try"] is None:
         return f"{tried}, not again by itself (npmmirror retry)"
-    return f"{tried}, next try {_time(work['next_try'])}"
+    return f"{tried}, next try {times.tell(work['next_try'])}"
 
 
 def _reason(told: Report) -> str:
@@ -199,19 +214,19 @@ def _reason(told: Report) -> str:
     return f"{reason} ({told['detail']})" if told["detail"] else reason
 
 
-def _version(report: Report) -> Iterator[str]:
+def _version(report: Report, times: Times) -> Iterator[str]:
     name = f"{report['package']}@{report['version']}"
     state = "" if report["present"] else ", no longer there upstream"
     yield f"{paint(visible(name), 'bold')}: {_here(report)}{state}"
     dist = report["dist"]
     if report["tarball"] in _TOLD:
-        yield from _row("reason", _missing(report))
+        yield from _row("reason", _missing(report, times))
     yield from _row("file", report["path"])
     if report["size"] is not None:
         yield from _row("size", f"{report['size']:,} bytes")
     if report["tarball"] == "held":
-        yield from _row("verified", _verified(report))
-    yield from _row("published", _published(report))
+        yield from _row("verified", _verified(report, times))
+    yield from _row("published", _published(report, times))
     yield from _row("dist-tags", ", ".join(report["dist_tags"]))
     yield from _row("deprecated", report["deprecated"])
     yield from _row("license", report["license"])
@@ -234,16 +249,16 @@ def _here(report: Report) -> str:
     return word.replace("_", " ")
 
 
-def _verified(report: Report) -> str:
-    text = _time(report["verified_at"])
+def _verified(report: Report, times: Times) -> str:
+    text = times.tell(report["verified_at"])
     if report["check"] is not None:
-        text += f"; npmmirror verify found it {report['check']} {_time(report['checked_at'])}"
+        text += f"; npmmirror verify found it {report['check']} {times.tell(report['checked_at'])}"
     return text
 
 
-def _published(report: Report) -> str:
+def _published(report: Report, times: Times) -> str:
     by = f" by {report['publisher']}" if report["publisher"] else ""
-    return f"{_time(report['published_at'])}{by}"
+    return f"{times.tell(report['published_at'])}{by}"
 
 
 def _dependencies(needs: list[Report] | None) -> Iterator[str]:
@@ -254,16 +269,16 @@ def _dependencies(needs: list[Report] | None) -> Iterator[str]:
     for kind, named in kinds.items():
         yield ""
         yield kind
-        yield from _wrapped(", ".join(map(visible, named)), "  ")
+        yield from wrapped(", ".join(map(visible, named)), "  ")
 
 
-def _revision(report: Report) -> Iterator[str]:
+def _revision(report: Report, times: Times) -> Iterator[str]:
     name = paint(visible(report["package"]), "bold")
     yield f"{name}: revision {report['revision']}{', stale' if report['stale'] else ''}"
     yield from _row("rev", report["rev"])
     yield from _row("announced", report["announced_rev"])
     yield from _row("seq", report["seq"])
-    yield from _row("observed", _time(report["observed_at"]))
+    yield from _row("observed", times.tell(report["observed_at"]))
     yield from _row("etag", report["etag"])
     yield from _row("sha256", report["sha256"])
     yield from _row(
@@ -280,18 +295,17 @@ def _revision(report: Report) -> Iterator[str]:
         yield from _row("names", f"{plural(report['version_count'], 'version')}; {tags}")
 
 
-def _events(found: list[Report], limit: int) -> Iterator[str]:
+def _events(found: list[Report], limit: int, times: Times) -> Iterator[str]:
     if not found or not limit:
         return
     earlier = len(found) - limit
     yield ""
     yield "events" if earlier <= 0 else f"events, the newest {limit:,} of {len(found):,}"
     rows = [
-        (_time(each["happened_at"] or each["observed_at"]), each["kind"], _happened(each))
+        (times.tell(each["happened_at"] or each["observed_at"]), each["kind"], _happened(each))
         for each in found[-limit:]
     ]
-    for line in columns(rows, indent="  "):
-        yield line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+    yield from columns(rows, indent="  ")
 
 
 def _happened(event: Report) -> str:
@@ -302,37 +316,11 @@ def _happened(event: Report) -> str:
     return " ".join(str(word) for word in words if word)
 
 
-def _time(text: str | None) -> str:
-    """A time to the second; upstream's are in its own spelling."""
-    if not text:
-        return "unknown"
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return visible(text[:40])  # as the document spells it, whatever that is
-    zone = moment.astimezone(UTC) if moment.tzinfo is not None else moment
-    return f"{zone:%Y-%m-%dT%H:%M:%S}Z"
-
-
 def _row(label: str, text: object, indent: int = 0) -> Iterator[str]:
-    """A labelled line of at most 80 columns, wrapped; nothing where there is nothing to say."""
+    """A labelled line, wrapped; nothing where there is nothing to say."""
     if text is None or text == "":
         return
     start = f"{' ' * indent}{visible(label)}".ljust(_LABEL)
     if len(start) > _LABEL:
         start += "  "
-    lines = list(_wrapped(visible(str(text)), " " * _LABEL)) or [""]
-    yield start + lines[0].lstrip()
-    yield from lines[1:]
-
-
-def _wrapped(text: str, indent: str) -> Iterator[str]:
-    """Lines of at most 80 columns; what is longer than a line (a digest) is never cut."""
-    yield from textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    yield from wrapped(visible(str(text)), " " * _LABEL, start)

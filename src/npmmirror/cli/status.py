@@ -1,97 +1,160 @@
 """`npmmirror status`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from npmmirror.cli.output import columns, paint, plural, say, say_json, shown_bytes
+from npmmirror.cli.output import (
+    columns,
+    facts,
+    paint,
+    plural,
+    say,
+    say_json,
+    shown_bytes,
+    visible,
+)
+from npmmirror.cli.times import Times
+from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    from npmmirror.cli.interrupt import Interruption
     from npmmirror.config import Config
 
 Report = dict[str, Any]
+
+INTERVAL = 2.0
+_ERRORS = 10
 
 
 def status(
     context: typer.Context,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval", metavar="SECONDS", min=0.1, help="Between two looks of --watch (2)."
+        ),
+    ] = None,
+    utc: Annotated[
+        bool, typer.Option("--utc", help="Times by the clock, not by their distance.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write JSON; with --watch, a line each time.")
+    ] = False,
 ) -> None:
     """Say how far the mirror is, what it does, and what is wrong.
 
-    Example: npmmirror status
+    Example: npmmirror status --watch
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.configuration import load  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import InterruptedByUserError, carry_out  # noqa: PLC0415 - as above
 
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    if interval is not None and not watch:
+        raise UsageError("--interval says how often to look: it needs --watch")
+    config = load(context.obj.config_file).config
+    if not watch:
+        report = carry_out(lambda _: look(config))
+        if as_json:
+            say_json(report)
+        else:
+            say("\n".join(lines(report, Times(utc=utc))))
+        return
+    try:
+        carry_out(lambda by: _watch(config, interval or INTERVAL, by, utc=utc, as_json=as_json))
+    except InterruptedByUserError:
+        return  # the way to end it, which leaves nothing undone
 
-    report = uvloop.run(_report(load(context.obj.config_file).config))
-    if as_json:
-        say_json(report)
-    else:
-        for line in columns(_lines(report)):
-            say(line)
-        for line in _errors(report):
-            say(line)
 
-
-async def _report(config: "Config") -> Report:
+async def look(config: "Config") -> Report:
     """What the daemon says, or what the index says where none runs."""
-    from npmmirror.control.client import daemon_of  # noqa: PLC0415 - keeps --help fast
-    from npmmirror.daemon.status import resting_report  # noqa: PLC0415 - as above
+    from npmmirror.cli.beside import running_daemon  # noqa: PLC0415 - keeps --help fast
 
-    async with daemon_of(config.storage.data_dir) as daemon:
-        return await (daemon.status() if daemon is not None else resting_report(config))
+    async with running_daemon(config.storage.data_dir) as daemon:
+        if daemon is not None:
+            return await daemon.status()
+    from npmmirror.daemon.resting import resting_report  # noqa: PLC0415 - as above
+
+    return await resting_report(config)
 
 
-def _lines(report: Report) -> list[tuple[str, str]]:
+async def _watch(
+    config: "Config", interval: float, _: "Interruption", *, utc: bool, as_json: bool
+) -> None:
+    """Look until cancelled. The first look has to succeed; what is in the way later is told."""
+    import anyio  # noqa: PLC0415 - keeps --help fast
+
+    from npmmirror.cli.screen import Screen  # noqa: PLC0415 - as above
+    from npmmirror.errors import NpmmirrorError  # noqa: PLC0415 - as above
+
+    report = await look(config)
+    with Screen() as screen:
+        while True:
+            if as_json:
+                say_json(report, line=True)
+            else:
+                screen.show([*lines(report, Times(utc=utc)), "", _footer(interval)])
+            await anyio.sleep(interval)
+            try:
+                report = await look(config)
+            except NpmmirrorError as error:
+                screen.show([paint(visible(str(error)), "red")])
+
+
+def _footer(interval: float) -> str:
+    return paint(f"every {interval:g} s; Ctrl-C ends it", "dim")
+
+
+def lines(report: Report, times: Times) -> Iterator[str]:
+    """The state for people."""
+    yield from facts(list(_facts(report, times)))
+    yield from _errors(report, times)
+
+
+def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     """A line a subject: the word and what there is to say."""
     totals = report["totals"]
-    lines = [
-        ("daemon", _daemon(report)),
-        ("feed", _feed(report["feed"])),
-        *(_live_lines(report) if report["daemon"] is not None else []),
-        ("packages", _counts(totals["packages"]) or "none yet"),
+    yield "daemon", _daemon(report, times)
+    yield "feed", _feed(report["feed"])
+    if report["daemon"] is not None:
+        yield "mirror", _mirror(report["mirror"], times)
+    yield from (("buffer", text) for text in _buffer(report["buffer"]))
+    yield "packages", _counts(totals["packages"]) or "none yet"
+    yield (
+        "tarballs",
         (
-            "tarballs",
-            (
-                f"{totals['tarballs']:,} held, {shown_bytes(totals['tarball_bytes'])}; "
-                f"{plural(totals['versions'], 'version')} known"
-            ),
+            f"{totals['tarballs']:,} held, {shown_bytes(totals['tarball_bytes'])}; "
+            f"{plural(totals['versions'], 'version')} known"
         ),
-        (
-            "history",
-            f"{plural(totals['revisions'], 'revision')}, {plural(totals['events'], 'event')}",
-        ),
-        ("work list", _counts(report["work_list"]) or "empty"),
-        ("dead letters", _counts(report["dead_letters"]) or "none"),
-        ("skipped", _counts(report["skips"]) or "nothing"),
-        *(("disk", _disk(disk)) for disk in report["disks"]),
-    ]
-    change = report["last_change"]
-    if change is not None:
+    )
+    yield (
+        "history",
+        f"{plural(totals['revisions'], 'revision')}, {plural(totals['events'], 'event')}",
+    )
+    yield "work list", _counts(report["work_list"]) or "empty"
+    yield "dead letters", _dead_letters(report["dead_letters"])
+    yield "skipped", _counts(report["skips"]) or "nothing"
+    for disk in report["disks"]:
+        yield "disk", _disk(disk)
+    if (change := report["last_change"]) is not None:
         version = f"@{change['latest_version']}" if change["latest_version"] else ""
-        lines.append(
-            ("last change", f"{change['package']}{version}, {change['observed_at'][:19]}Z")
-        )
-    return lines
+        name = visible(f"{change['package']}{version}")
+        yield "last change", f"{name}, {times.tell(change['observed_at'])}"
 
 
-def _live_lines(report: Report) -> list[tuple[str, str]]:
-    """What only a daemon knows."""
-    return [("mirror", _mirror(report["mirror"])), ("buffer", _buffer(report["buffer"]))]
-
-
-def _daemon(report: Report) -> str:
+def _daemon(report: Report, times: Times) -> str:
     daemon = report["daemon"]
     if daemon is None:
         return "not running"
     fetch = report["fetch"]
-    paused = fetch["paused"] and daemon["state"] == "running"
-    word = paint("paused", "yellow") if paused else paint(daemon["state"], "green")
-    text = f"{word}, process {daemon['pid']}, since {daemon['started_at'][:19]}Z"
-    if paused:
-        return f"{text}: {fetch['paused']}"
+    word = paint("paused", "yellow") if fetch["paused"] else paint(daemon["state"], "green")
+    text = f"{word}, process {daemon['pid']}, started {times.tell(daemon['started_at'])}"
+    if fetch["paused"]:
+        return f"{text}: {visible(fetch['paused'])}, since {times.tell(fetch['paused_since'])}"
     return f"{text}, {plural(fetch['in_work'], 'package')} in work"
 
 
@@ -99,47 +162,64 @@ def _feed(feed: Report) -> str:
     if feed["cursor"] is None:
         return "never followed; `npmmirror run` does"
     lag = feed["follow_lag"]
-    text = f"at {feed['cursor']} of {feed['url']}"
+    text = f"at {visible(str(feed['cursor']))}"
     if lag is not None:
         text += f", {lag:,} behind the head" if lag else ", at the head"
-    return f"{text}; {paint(feed['error'], 'red')}" if feed["error"] else text
+    text += f" of {visible(str(feed['url']))}"
+    return f"{text}; {paint(visible(feed['error']), 'red')}" if feed["error"] else text
 
 
-def _mirror(mirror: Report) -> str:
+def _mirror(mirror: Report, times: Times) -> str:
     if mirror["at_head"]:
         return "everything that was announced is finished"
+    if mirror["lag"] == 0:
+        return "at the head; what is left to do is on the work list"
+    lag = "" if mirror["lag"] is None else f"{mirror['lag']:,} seqs behind the head"
     if mirror["oldest_unfinished_at"] is None:
-        return "-"
-    lag = "" if mirror["lag"] is None else f"{mirror['lag']:,} seqs behind the head, "
-    return f"{lag}oldest unfinished change seen {mirror['oldest_unfinished_at'][:19]}Z"
+        return lag or "nothing is told of it yet"
+    oldest = f"the oldest unfinished change was seen {times.tell(mirror['oldest_unfinished_at'])}"
+    return f"{lag}, {oldest}" if lag else oldest
 
 
-def _buffer(buffer: Report) -> str:
-    return f"{buffer['backend']}, {plural(buffer['depth'], 'change')} not finished"
+def _buffer(buffer: Report) -> Iterator[str]:
+    """How much waits in it, and what is wrong with it; nothing where neither is known."""
+    if buffer.get("error"):
+        yield f"{buffer['backend']}, {paint(visible(buffer['error']), 'red')}"
+    elif buffer["depth"] is not None:
+        yield f"{buffer['backend']}, {plural(buffer['depth'], 'change')} not finished"
+
+
+def _dead_letters(counts: dict[str, int]) -> str:
+    told = _counts(counts)
+    return f"{paint(told, 'yellow')}; `npmmirror retry` tries them again" if told else "none"
 
 
 def _disk(disk: Report) -> str:
+    path = visible(disk["path"])
     if "error" in disk:
-        return f"{paint(disk['error'], 'red')}: {disk['path']}"
-    return f"{shown_bytes(disk['free_bytes'])} free at {disk['path']}"
+        return f"{paint(visible(disk['error']), 'red')}: {path}"
+    return f"{shown_bytes(disk['free_bytes'])} free at {path}"
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
+    return ", ".join(f"{number:,} {visible(word)}" for word, number in counts.items() if number)
 
 
-def _errors(report: Report) -> list[str]:
+def _errors(report: Report, times: Times) -> Iterator[str]:
     """The newest things that went wrong, for whoever wants to know why."""
-    errors = report["last_errors"]
+    errors = report["last_errors"][:_ERRORS]
     if not errors:
-        return []
+        return
     rows = [
         (
             f"{error['package']}@{error['item']}" if error["item"] else error["package"],
             error["reason"],
-            f"tried {error['attempts']}x",
-            error["detail"][:60],
+            f"tried {error['attempts']:,}x",
+            times.tell(error["not_before"]) if error["not_before"] else "given up",
+            error["detail"],
         )
         for error in errors
     ]
-    return ["", "last errors", *columns(rows, indent="  ")]
+    yield ""
+    yield "last errors, and the next try"
+    yield from columns(rows, indent="  ")

@@ -7,25 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from npmmirror.cli import completion
 from npmmirror.cli.output import complain, plural, say, say_json, shown_bytes, visible
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    from npmmirror.cli.interrupt import Interruption
+    from npmmirror.cli.progress import Meter
     from npmmirror.cli.registry import Registry
     from npmmirror.config import Config
 
 Report = dict[str, Any]
+Tell = Callable[[Report], None]
 
 
 def sync(
     context: typer.Context,
     specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME[@VERSION|@TAG|@RANGE]...", help="What to mirror."),
+        typer.Argument(
+            metavar="NAME[@VERSION|@TAG|@RANGE]",
+            help="What to mirror.",
+            autocompletion=completion.packages,
+        ),
     ] = None,
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Read more of them, one a line; - is stdin.")
+        Path | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Read more of them, one a line; - is stdin."
+        ),
     ] = None,
     all_versions: Annotated[
         bool, typer.Option("--all-versions", help="The tarballs of all versions.")
@@ -33,28 +44,29 @@ def sync(
     force: Annotated[
         bool, typer.Option("--force", help="Ask upstream anew, whatever is held.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
     """Mirror packages now: their documents and the versions asked for.
 
     Example: npmmirror sync left-pad chalk@^5 @babel/core@latest
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
-
-    from npmmirror.cli import logs  # noqa: PLC0415 - as above
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import for_work  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out, interrupted  # noqa: PLC0415 - as above
+    from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
 
     wanted = [*(specs or []), *_listed(file)]
     if not wanted:
         raise UsageError("name at least one package, or a file of them with --file")
-    config = load(context.obj.config_file).config
-    logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
+    config = for_work(context)
     options = {"all_versions": all_versions, "force": force}
-    ends, asked = uvloop.run(_work(config, wanted, options, _ignore if as_json else _tell))
+    with Meter(quiet=as_json) as meter:
+        ends, asked, cut_off = carry_out(lambda by: _work(config, wanted, options, meter, by))
     if as_json:
         say_json(ends)
     else:
         _conclude(ends, asked)
+    if cut_off:
+        raise interrupted("what is done is kept; the same command goes on from there")
     if not all(end["complete"] for end in ends):
         raise typer.Exit(1)
 
@@ -76,41 +88,52 @@ def _listed(file: Path | None) -> Iterator[str]:
 
 
 async def _work(
-    config: "Config", specs: list[str], options: dict[str, bool], tell: Callable[[Report], None]
-) -> "tuple[list[Report], Registry | None]":
+    config: "Config",
+    specs: list[str],
+    options: dict[str, bool],
+    meter: "Meter",
+    interruption: "Interruption",
+) -> "tuple[list[Report], Registry | None, bool]":
     """Have it done, by the daemon where one runs.
 
     Returns:
-        The last report of each package, and the registry where it was this process that asked.
+        The last report of each package, the registry where it was this process that asked, and
+        whether Ctrl-C ended it before its time.
     """
-    from npmmirror.cli.registry import registry_without_feed  # noqa: PLC0415 - as above
-    from npmmirror.daemon import standalone  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.registry import registry_without_feed  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon import standalone  # noqa: PLC0415 - as above
     from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
     from npmmirror.pipeline.sync import wishes  # noqa: PLC0415 - as above
 
     asked = wishes(specs, all_versions=options["all_versions"], mode=config.policy.tarballs)
+    tell = _Teller(len(asked), meter)
+    interruption.rest = "the daemon goes on with it: `npmmirror status` tells how far it is"
     told = await _by_daemon(config, specs, options, tell)
     if told is not None:
-        return [told.get(package) or _untouched(package) for package in asked], None
+        return [told.get(package) or _untouched(package) for package in asked], None, False
+    interruption.rest = "what is done is kept; the same command goes on from there"
     registry = registry_without_feed(config.upstream)
-    reports = await standalone.sync(
-        config,
-        Source(registry.url),
-        asked,
-        force=options["force"],
-        progress=lambda report: tell(report.to_json()),
-    )
+    with interruption.drains() as stop:
+        reports = await standalone.sync(
+            config,
+            Source(registry.url),
+            asked,
+            force=options["force"],
+            progress=lambda report: tell(report.to_json()),
+            stop=stop,
+        )
     found = {report.package: report.to_json() for report in reports}
-    return [found.get(package) or _untouched(package) for package in asked], registry
+    ends = [found.get(package) or _untouched(package) for package in asked]
+    return ends, registry, interruption.asked
 
 
 async def _by_daemon(
-    config: "Config", specs: list[str], options: dict[str, bool], tell: Callable[[Report], None]
+    config: "Config", specs: list[str], options: dict[str, bool], tell: Tell
 ) -> dict[str, Report] | None:
     """The daemon's last word on each package that it came to; None where there is no daemon."""
-    from npmmirror.control.client import daemon_of  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.beside import running_daemon  # noqa: PLC0415 - keeps --help fast
 
-    async with daemon_of(config.storage.data_dir) as daemon:
+    async with running_daemon(config.storage.data_dir) as daemon:
         if daemon is None:
             return None
         ends: dict[str, Report] = {}
@@ -135,14 +158,37 @@ def _untouched(package: str) -> Report:
     }
 
 
-def _ignore(_report: Report) -> None:
-    """Say nothing on the way."""
+class _Teller:
+    """Tells how far it is: a line for each package that moves, and the sum of all."""
 
+    def __init__(self, total: int, meter: "Meter") -> None:
+        self._total = total
+        self._meter = meter
+        self._bytes: dict[str, int] = {}
+        self._done: set[str] = set()
+        self._show()
 
-def _tell(report: Report) -> None:
-    """How far a package is, in a line; what failed is told at the end, all of it together."""
-    if _there(report):
-        say(_step(report))
+    def __call__(self, report: Report) -> None:
+        """What failed is told at the end, all of it together."""
+        if self._meter.quiet:
+            return
+        if _there(report):
+            say(_step(report))
+        self._bytes[report["package"]] = sum(report["tarballs"].values())
+        if not report["waiting"]:
+            self._done.add(report["package"])
+        self._show()
+
+    def _show(self) -> None:
+        self._meter.show(
+            {
+                "phase": "sync",
+                "done": len(self._done),
+                "total": self._total,
+                "bytes": sum(self._bytes.values()),
+                "total_bytes": None,
+            }
+        )
 
 
 def _there(report: Report) -> bool:
@@ -158,7 +204,7 @@ def _step(report: Report) -> str:
     if held:
         line += f", {plural(held, 'tarball')} ({size})"
     if waiting:
-        line += f", {waiting} to go"
+        line += f", {waiting:,} to go"
     return line
 
 
@@ -173,7 +219,7 @@ def _conclude(ends: list[Report], asked: "Registry | None") -> None:
     complete = sum(end["complete"] for end in ends)
     tarballs = [size for end in ends for size in end["tarballs"].values()]
     say(
-        f"{complete} of {plural(len(ends), 'package')} complete; "
+        f"{complete:,} of {plural(len(ends), 'package')} complete; "
         f"{plural(len(tarballs), 'tarball')} fetched and verified ({shown_bytes(sum(tarballs))})"
     )
 

@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from npmmirror.cli.output import complain, paint, plural, say, say_json, shown_bytes, visible
+from npmmirror.cli import completion
+from npmmirror.cli.output import (
+    columns,
+    complain,
+    paint,
+    plural,
+    say,
+    say_json,
+    shown_bytes,
+    visible,
+)
 from npmmirror.errors import NpmmirrorError, UsageError
 
 if TYPE_CHECKING:
+    from npmmirror.cli.interrupt import Interruption
     from npmmirror.config import Config
     from npmmirror.daemon.verification.run import Asked
 
@@ -17,13 +28,24 @@ Report = dict[str, Any]
 
 LISTED = 50
 """Findings that are told one by one; --json has more."""
+_NEXT = (
+    ({"missing", "altered", "unreadable"}, "`npmmirror verify --repair` fetches tarballs again"),
+    ({"lost"}, "`npmmirror retry` asks again for what was lost"),
+    ({"capture_damaged", "document_unreadable"}, "put that segment back from a copy"),
+    ({"not_indexed", "not_recorded", "index_differs"}, "`npmmirror reindex` makes the index anew"),
+)
+"""What helps against which findings."""
 
 
 def verify(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Packages; everything where none is named."),
+        typer.Argument(
+            metavar="NAME",
+            help="Packages; everything where none is named.",
+            autocompletion=completion.packages,
+        ),
     ] = None,
     *,
     repair: Annotated[
@@ -42,52 +64,52 @@ def verify(
 
     Example: npmmirror verify --repair left-pad
     """
-    import uvloop  # noqa: PLC0415 - keeps --help fast
-
-    from npmmirror.cli import logs  # noqa: PLC0415 - as above
-    from npmmirror.cli.configuration import load  # noqa: PLC0415 - as above
+    from npmmirror.cli.configuration import for_work  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out  # noqa: PLC0415 - as above
     from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
     from npmmirror.daemon.verification.run import Asked  # noqa: PLC0415 - as above
 
     if force and not repair:
         raise UsageError("--force says how to repair: it needs --repair")
-    config = load(context.obj.config_file).config
-    logs.configure(config.log.model_copy(update={"level": "error"}), verbose=context.obj.verbose)
+    config = for_work(context)
     asked = Asked(tuple(dict.fromkeys(names)) if names else None, repair, restart, force)
-    meter = Meter()
-    try:
-        report = uvloop.run(_work(config, asked, (lambda _: None) if as_json else meter.show))
-    finally:
-        meter.clear()
+    with Meter(quiet=as_json) as meter:
+        report = carry_out(lambda by: _work(config, asked, meter.show, by))
     if as_json:
         say_json(report)
     else:
-        for line in _sum(report):
+        for line in columns(list(_sum(report))):
             say(line)
+        say(_verdict(report))
         for line in _findings(report):
             complain(line)
     if not report["well"]:
         raise typer.Exit(1)
 
 
-async def _work(config: "Config", asked: "Asked", tell: Callable[[Report], None]) -> Report:
+async def _work(
+    config: "Config", asked: "Asked", tell: Callable[[Report], None], interruption: "Interruption"
+) -> Report:
     """Have it done, by the daemon where one runs; the report."""
+    from npmmirror.cli.interrupt import interrupted  # noqa: PLC0415 - keeps --help fast
     from npmmirror.cli.registry import registry_of_run, registry_without_feed  # noqa: PLC0415 - as above
-    from npmmirror.daemon import standalone  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon import standalone  # noqa: PLC0415 - as above
     from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
     from npmmirror.daemon.showing import shown  # noqa: PLC0415 - as above
 
     async with shown(config) as showing:
         for name in asked.packages or ():
             await showing.known(name)
+    interruption.rest = "the daemon goes on with it; the same command watches it again"
     report = await _by_daemon(config, asked, tell)
+    interruption.rest = "the next `npmmirror verify` goes on from there" * (asked.packages is None)
     if report is None:
         find = registry_without_feed if asked.repair else registry_of_run
         source = Source(find(config.upstream).url)
-        report = await standalone.verify(config, source, asked, tell=tell)
+        with interruption.drains() as stop:
+            report = await standalone.verify(config, source, asked, tell=tell, stop=stop)
     if report is None:
-        whole = "; the next `npmmirror verify` goes on from there"
-        raise NpmmirrorError(f"interrupted{whole if asked.packages is None else ''}")
+        raise interrupted(interruption.rest)
     return report
 
 
@@ -95,9 +117,9 @@ async def _by_daemon(
     config: "Config", asked: "Asked", tell: Callable[[Report], None]
 ) -> Report | None:
     """What the daemon reports at the end; None where there is none."""
-    from npmmirror.control.client import daemon_of  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.beside import running_daemon  # noqa: PLC0415 - keeps --help fast
 
-    async with daemon_of(config.storage.data_dir) as daemon:
+    async with running_daemon(config.storage.data_dir) as daemon:
         if daemon is None:
             return None
         async with aclosing(daemon.verify(asked.to_json())) as reports:
@@ -110,20 +132,28 @@ async def _by_daemon(
     raise NpmmirrorError("the daemon went away; the next `npmmirror verify` goes on from there")
 
 
-def _sum(report: Report) -> Iterator[str]:
+def _sum(report: Report) -> Iterator[tuple[str, str]]:
     """What was looked at."""
     if report["packages"] is None:
-        yield f"capture log  {plural(report['records'], 'record')}"
+        yield "capture log", plural(report["records"], "record")
     erased = f", {report['documents_erased']:,} erased" if report["documents_erased"] else ""
     size = shown_bytes(report["document_bytes"])
-    yield f"documents    {report['documents']:,} decoded and hashed ({size}){erased}"
-    yield f"tarballs     {report['tarballs']:,} hashed ({shown_bytes(report['tarball_bytes'])})"
-    yield f"files        {report['files']:,} found"
-    if report["well"] and not report["problems"]:
-        yield paint("everything is as it should be", "green")
-    else:
+    yield "documents", f"{report['documents']:,} decoded and hashed ({size}){erased}"
+    yield "tarballs", f"{report['tarballs']:,} hashed ({shown_bytes(report['tarball_bytes'])})"
+    yield "files", f"{report['files']:,} found"
+    if report["problems"]:
         left = report["problems"] - report["repaired"]
-        yield f"problems     {report['problems']:,}, {report['repaired']:,} repaired, {left:,} left"
+        yield "problems", f"{report['problems']:,}, {report['repaired']:,} repaired, {left:,} left"
+
+
+def _verdict(report: Report) -> str:
+    """In a sentence; where something is left, what to do next."""
+    if report["well"]:
+        told = "as it should be" if not report["problems"] else "as it should be again"
+        return paint(f"everything is {told}", "green")
+    found = {finding["what"] for finding in report["findings"] if not finding["repaired"]}
+    advice = [text for kinds, text in _NEXT if found & kinds]
+    return paint("not everything is as it should be", "red") + "".join(f"; {t}" for t in advice)
 
 
 def _findings(report: Report) -> Iterator[str]:

@@ -28,7 +28,7 @@ PATH_OR_PEM: dict[str, JsonValue] = {"path_or_pem": True}
 """Marks a key whose value is a path, or what the file there would hold."""
 _OWN_FILES = frozenset(
     {
-        *("lock", "control.sock", "in_work", "in_work.new"),
+        *("lock", "control.sock", "in_work", "in_work.new", "reset.json", "reset.new"),
         *("buffer.db", "buffer.db-wal", "buffer.db-shm", "research.db"),
         *("captures", "damaged", "staging", "packages", "set_aside"),
     }

@@ -18,6 +18,7 @@ from npmmirror.archive import CaptureDamagedError, TarballStore, blank, disk_fau
 from npmmirror.capture import Location
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
+from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.errors import StorageError
@@ -96,22 +97,24 @@ async def erase(
     reason: str,
     agree: Callable[[Plan], Awaitable[bool]],
     *,
+    tell: Callable[[Report], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Plan:
     """Erase a package, if `agree` says so to what there is; done already, it is asked nothing.
+
+    `tell` is told of the progress, in the shape that `npmmirror.cli.progress.Meter` shows.
 
     Raises:
         LockedError: a daemon, or another command, is at work.
         StorageError: nothing is known of the package, or the mirror cannot be used.
     """
-    if not config.storage.index_path.exists():
-        raise StorageError(f"there is no mirror in {config.storage.data_dir}")
+    await index_of(config)
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         stack.enter_context(DirectoryLock(config.storage.data_dir))
         threads = stack.enter_context(WorkerThreads(1, "npmmirror"))
         opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
-        eraser = _Eraser(config, opened, threads, name, timestamp(clock.now()))
+        eraser = _Eraser(config, opened, threads, name, now=timestamp(clock.now()), tell=tell)
         return await eraser.run(reason, agree)
 
 
@@ -119,8 +122,16 @@ class _Eraser:
     """One package to be erased."""
 
     def __init__(
-        self, config: Config, opened: Opened, threads: WorkerThreads, name: str, now: str
+        self,
+        config: Config,
+        opened: Opened,
+        threads: WorkerThreads,
+        name: str,
+        *,
+        now: str,
+        tell: Callable[[Report], None],
     ) -> None:
+        self._tell = tell
         self._storage = config.storage
         self._opened = opened
         self._name = name
@@ -144,7 +155,10 @@ class _Eraser:
         await index.note_resumption(Resumption(ERASE, self._now, self._name))
         if not plan.decided:
             await self._decide(plan, reason)
+        things = len(plan.files) + len(plan.aside) + len(plan.documents)
+        self._tell(_step("erase files and documents", things))
         await self._opened.writing.run(self._remove, plan)
+        self._tell(_step("write the index anew", None))
         await index.vacuum()
         await index.forget_resumption(ERASE)
         return replace(plan, done=True)
@@ -217,6 +231,10 @@ class _Eraser:
         self._opened.store.remove(file.path for file in plan.files)
         self._aside.remove(file.path for file in plan.aside)
         blank(self._captures, plan.documents)
+
+
+def _step(phase: str, total: int | None) -> Report:
+    return {"phase": phase, "done": 0, "total": total, "bytes": 0, "total_bytes": None}
 
 
 def _is_decided(package: PackageRow, revisions: Sequence[RevisionRow]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from npmmirror.archive import make_directory
+from npmmirror.daemon.unfinished import refuse_half_reset
 from npmmirror.errors import LockedError, StorageError
 
 
@@ -15,8 +16,9 @@ class DirectoryLock:
     The file holds the process id of its holder, for people; nothing reads it back but messages.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, half_reset: bool = False) -> None:
         self._path = data_dir / "lock"
+        self._half_reset = half_reset
         self._file: int | None = None
 
     def acquire(self) -> None:
@@ -24,7 +26,8 @@ class DirectoryLock:
 
         Raises:
             LockedError: another process has it.
-            StorageError: the directory cannot be made or written to.
+            StorageError: the directory cannot be made or written to; or what is in it was being
+                reset, and `half_reset` does not say that this is what the lock is taken for.
         """
         try:
             make_directory(self._path.parent)
@@ -39,11 +42,18 @@ class DirectoryLock:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(file)
             raise LockedError(
-                f"the data directory {self._path.parent} is in use by process {holder}"
+                f"the data directory {self._path.parent} is in use by process {holder}; "
+                "stop it, or try again once it has ended"
             ) from error
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
+        try:
+            if not self._half_reset:
+                refuse_half_reset(self._path.parent)
+        except StorageError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let it go. The file stays: removing it would let two processes lock two files."""

@@ -3,7 +3,6 @@
 Only reads: beside a running daemon, and where none runs.
 """
 
-import difflib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -13,19 +12,17 @@ import anyio
 
 from npmmirror.archive import CaptureReader
 from npmmirror.config import Config
+from npmmirror.daemon.index_file import index_of
+from npmmirror.daemon.nearest import nearest, nearest_names
 from npmmirror.daemon.standing import Standing, standing
 from npmmirror.effects import DependencyFacts
-from npmmirror.errors import NpmmirrorError, StorageError
+from npmmirror.errors import NpmmirrorError
 from npmmirror.index import EventRow, IndexReader, PackageRow, RevisionRow, VersionRow
 from npmmirror.outcome import WorkItem
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.job import PACKUMENT
 
 Report = dict[str, Any]
-
-NEAR = 20_000
-"""Names that a misspelt one is compared with."""
-SUGGESTED = 3
 
 
 class UnknownError(NpmmirrorError):
@@ -39,9 +36,7 @@ async def shown(config: Config) -> AsyncIterator["Showing"]:
     Raises:
         StorageError: there is none, or its index cannot be read.
     """
-    path = config.storage.index_path
-    if not await anyio.Path(path).exists():
-        raise StorageError(f"there is no mirror in {config.storage.data_dir} yet")
+    path = await index_of(config)
     with CaptureReader(config.storage.data_dir / "captures") as captures:
         async with await IndexReader.open(path, connections=1) as reader:
             yield Showing(reader, captures)
@@ -62,8 +57,9 @@ class Showing:
         """
         row = await self._reader.package(name)
         if row is None:
-            near = nearest(name, await self._names_near(name))
-            raise UnknownError(f"the mirror knows no package {name!r}{_or(near)}")
+            near = await nearest_names(self._reader, name)
+            told = _or(near) or f"; `npmmirror sync {name}` mirrors it"
+            raise UnknownError(f"the mirror knows no package {name!r}{told}")
         return row
 
     async def package(self, name: str) -> Report:
@@ -160,16 +156,6 @@ class Showing:
         rows = await self._reader.versions(package.name)
         near = nearest(asked, [*package.tags, *(row.version for row in rows)])
         return UnknownError(f"the mirror knows no version {asked!r} of {package.name!r}{_or(near)}")
-
-    async def _names_near(self, name: str) -> list[str]:
-        """All names where they are few, else those that begin alike."""
-        names = await self._reader.names(limit=NEAR)
-        return names if len(names) < NEAR else await self._reader.names(name[:2], NEAR)
-
-
-def nearest(asked: str, names: Sequence[str]) -> list[str]:
-    """What might have been meant, the likeliest first."""
-    return difflib.get_close_matches(asked, names, SUGGESTED, 0.7)
 
 
 def _or(near: Sequence[str]) -> str:

@@ -1,4 +1,8 @@
-"""What commands do themselves where no daemon runs: the same pipeline, without a feed."""
+"""What commands do themselves where no daemon runs: the same pipeline, without a feed.
+
+Each takes an event `stop`: once it is set no new work begins, and what is in work comes to its end
+as when a daemon drains.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -8,7 +12,6 @@ import anyio
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
-from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.verification.run import Asked, verify as verify_mirror
 from npmmirror.daemon.verification.tally import Report, Tell
 from npmmirror.pipeline.sync import SyncReport
@@ -25,12 +28,12 @@ async def sync(
     *,
     force: bool,
     progress: Progress,
+    stop: anyio.Event | None = None,
     clock: Clock | None = None,
 ) -> list[SyncReport]:
-    """Mirror packages; a report for each, in the order asked for.
+    """Mirror packages; a report for each, in the order asked for. Stopped, the list is shorter.
 
-    Faults of the host are not waited out: what could not be had stays on the work list. Ctrl-C
-    ends it in good order; then the list is shorter.
+    Faults of the host are not waited out: what could not be had stays on the work list.
 
     Raises:
         NpmmirrorError: the data directory cannot be used, or is in use.
@@ -47,14 +50,22 @@ async def sync(
             await mirror.syncer.sync_all(asked, force=force, progress=note)
             tasks.cancel_scope.cancel()
 
-    await _open_and(config, source, work, clock or SystemClock())
+    await _open_and(config, source, work, clock or SystemClock(), stop)
     return [reports[package] for package in asked if package in reports]
 
 
 async def retry(
-    config: Config, source: Source, packages: frozenset[str] | None, *, clock: Clock | None = None
+    config: Config,
+    source: Source,
+    packages: frozenset[str] | None,
+    *,
+    tell: Tell = lambda _: None,
+    stop: anyio.Event | None = None,
+    clock: Clock | None = None,
 ) -> tuple[int, int]:
     """Work off the work list (of these packages), dead letters included.
+
+    `tell` is told of the progress, in the shape that `npmmirror.cli.progress.Meter` shows.
 
     Returns:
         How many rows were tried, and how many of all rows (of these packages) are left.
@@ -68,19 +79,39 @@ async def retry(
         counts[0] = await mirror.opened.index.retry(now, names, dead_only=False)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(mirror.feed.serve_work_list, packages))
-            while await _busy(mirror, packages):  # noqa: ASYNC110 - what is waited for is in the index
+            while await _busy(mirror, packages):
+                left = await mirror.opened.reader.work_left(packages)
+                tell(_of_rows(counts[0], left, mirror.upstream.traffic.bytes_received))
                 await anyio.sleep(POLL_SECONDS)
             tasks.cancel_scope.cancel()
+
+    async def count(mirror: Mirror) -> None:
         counts[1] = await mirror.opened.reader.work_left(packages)
 
-    await _open_and(config, source, work, clock)
+    await _open_and(config, source, work, clock, stop, at_end=count)
     return counts[0], counts[1]
 
 
+def _of_rows(woken: int, left: int, received: int) -> Report:
+    return {
+        "phase": "retry",
+        "done": max(woken - left, 0),
+        "total": woken,
+        "bytes": received,
+        "total_bytes": None,
+    }
+
+
 async def verify(
-    config: Config, source: Source, asked: Asked, *, tell: Tell, clock: Clock | None = None
+    config: Config,
+    source: Source,
+    asked: Asked,
+    *,
+    tell: Tell,
+    stop: anyio.Event | None = None,
+    clock: Clock | None = None,
 ) -> Report | None:
-    """Verify, and repair where that is asked for; the report, None where Ctrl-C ended it.
+    """Verify, and repair where that is asked for; the report, None where it was stopped.
 
     Raises:
         NpmmirrorError: the data directory cannot be used, or is in use.
@@ -90,7 +121,7 @@ async def verify(
     async def work(mirror: Mirror) -> None:
         reports.append(await verify_mirror(mirror, asked, tell, serves=True))
 
-    await _open_and(config, source, work, clock or SystemClock())
+    await _open_and(config, source, work, clock or SystemClock(), stop)
     return reports[0] if reports else None
 
 
@@ -106,18 +137,23 @@ async def _busy(mirror: Mirror, packages: frozenset[str] | None) -> bool:
 
 
 async def _open_and(
-    config: Config, source: Source, work: Callable[[Mirror], Awaitable[None]], clock: Clock
+    config: Config,
+    source: Source,
+    work: Callable[[Mirror], Awaitable[None]],
+    clock: Clock,
+    stop: anyio.Event | None,
+    *,
+    at_end: Callable[[Mirror], Awaitable[None]] | None = None,
 ) -> None:
-    """Open the mirror, do the work, drain, close."""
-    stop = anyio.Event()
+    """Open the mirror, do the work, drain, close; `at_end` is called once all is committed."""
+    end = stop or anyio.Event()
     manner = Manner(patient=False)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
-        async with open_mirror(config, source, clock=clock, manner=manner) as mirror:
+    async with open_mirror(config, source, clock=clock, manner=manner) as mirror:
 
-            async def producer() -> None:
-                await work(mirror)
-                stop.set()
+        async def producer() -> None:
+            await work(mirror)
+            end.set()
 
-            await mirror.run(stop, producer)
-        tasks.cancel_scope.cancel()
+        await mirror.run(end, producer)
+        if at_end is not None:
+            await at_end(mirror)

@@ -29,6 +29,10 @@ _RETRY: Final = (
 _RETRY_ONE: Final = f"{_RETRY} AND package_id = (SELECT id FROM packages WHERE name = ?3)"  # noqa: S608  constants
 
 
+FORGOTTEN: Final = ""
+"""The cursor of a mark that the operator had everything before it forgotten with; never a seq."""
+
+
 def _seq(seq: Seq | None) -> Seq | None:
     return storable(seq) if isinstance(seq, str) else seq
 
@@ -115,17 +119,26 @@ async def set_cursor(now: Transaction, cursor: Seq) -> None:
     await now.run(_SET_CURSOR, (_seq(cursor),))
 
 
+async def forget_cursor(now: Transaction) -> None:
+    """Forget the cursor and its receipts; what is in the buffer is still worked off."""
+    await now.run("DELETE FROM receipts")
+    await now.run("UPDATE progress SET cursor = NULL")
+
+
 async def last_mark(now: Transaction) -> Mark | None:
     """The newest mark that is indexed."""
     return _mark(await now.row(f"{_MARK} ORDER BY ordinal DESC LIMIT 1"))
 
 
 async def last_marked_cursor(now: Transaction) -> Seq | None:
-    """The newest cursor that a mark tells; marks of commands that followed nothing tell none."""
+    """The newest cursor that a mark tells; marks of commands that followed nothing tell none.
+
+    None, too, where one was forgotten since.
+    """
     row = await now.row(
         "SELECT cursor FROM marks WHERE cursor IS NOT NULL ORDER BY ordinal DESC LIMIT 1"
     )
-    return row[0] if row is not None else None
+    return row[0] if row is not None and row[0] != FORGOTTEN else None
 
 
 async def mark_at(now: Transaction, at: str) -> Mark | None:
@@ -140,7 +153,8 @@ def _mark(row: Row | None) -> Mark | None:
     if row is None:
         return None
     ordinal, committed_at, header, segment, offset, cursor = row
-    return Mark(ordinal, committed_at, header, Location(segment, offset), cursor)
+    told = cursor if cursor != FORGOTTEN else None
+    return Mark(ordinal, committed_at, header, Location(segment, offset), told)
 
 
 async def first_following(now: Transaction) -> StoredFollowing | None:

@@ -103,6 +103,12 @@ async def carry(now: Transaction) -> bool | None:
     return bool(agrees)
 
 
+async def carry_progress(now: Transaction) -> None:
+    """Take over how far the feed was read, and nothing that was made of it."""
+    for statement in (_PROGRESS, _RECEIPTS):
+        await now.run(statement)
+
+
 async def take_bearings(now: Transaction, at: str) -> None:
     """Have a place to follow the feed from, and ask for a reconciliation."""
     cursor, _ = await bookkeeping.progress(now)

@@ -11,7 +11,7 @@ import orjson
 from npmmirror.capture import Location
 from npmmirror.change import Seq
 from npmmirror.effects import DependencyFacts, Known
-from npmmirror.index import auditing, bookkeeping, known, listing, status, worklist
+from npmmirror.index import auditing, bookkeeping, known, listing, names, status, worklist
 from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
@@ -246,6 +246,23 @@ class IndexReader:
                 (storable(after), limit),
             )
         return [name for (name,) in rows]
+
+    async def names_from(self, beginning: str, limit: int) -> list[str]:
+        """Names of captured packages that begin so, in their order."""
+        prefix = storable(beginning)
+        async with self._query() as now:
+            rows = await now.rows(names.STARTING, (prefix, prefix + names.BEHIND, limit))
+        return [name for (name,) in rows]
+
+    async def captured_among(self, asked: Sequence[str]) -> list[str]:
+        """Those of these names of which something was captured."""
+        found: list[str] = []
+        for start in range(0, len(asked), NAMES_EACH):
+            spelt = [storable(name) for name in asked[start : start + NAMES_EACH]]
+            async with self._query() as now:
+                rows = await now.rows(listed(names.AMONG, len(spelt)), spelt)
+            found += [name for (name,) in rows]
+        return found
 
     async def resumption(self, command: str) -> Resumption | None:
         """How far a long command came; None where it is not in the middle of anything."""

@@ -22,7 +22,7 @@ from npmmirror.index.group import (
     StoredFollowing,
 )
 from npmmirror.index.rows import Batches, Compared, Package, cleaned, names
-from npmmirror.index.schema import KIND, Schema
+from npmmirror.index.schema import KIND, IndexUnavailableError, Schema
 from npmmirror.receipt import Position, Receipt
 from npmmirror.sqlite import Batch, Database, Row, Transaction, listed, storable
 
@@ -188,6 +188,23 @@ class IndexWriter:
                 return await carrying.carry(now)
         except sqlite3.Error:
             return None
+
+    async def carry_progress(self, old: Path) -> None:
+        """Take over cursor, checkpoint and receipts alone: what is read of the feed, not its fruit.
+
+        Raises:
+            IndexUnavailableError: the index before cannot be read.
+        """
+        try:
+            async with self._database.beside(old) as now:
+                await carrying.carry_progress(now)
+        except sqlite3.Error as error:
+            raise IndexUnavailableError(f"The index {old} cannot be read: {error}.") from error
+
+    async def forget_cursor(self) -> None:
+        """Forget where the feed was read to: the next start of following begins anew."""
+        async with self._database.transaction() as now:
+            await bookkeeping.forget_cursor(now)
 
     async def take_bearings(self, at: str) -> None:
         """Have a place to follow the feed from, and ask for a reconciliation."""
