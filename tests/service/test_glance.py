@@ -38,8 +38,8 @@ def test_what_is_paused_and_why() -> None:
 
 def test_nothing_is_known_yet() -> None:
     """A start that waits for the feed."""
-    now = Glance(in_work=0, finished=0, troubles=("the feed: http_503",))
-    assert line(now, None) == "following: 0 in work; the feed: http_503"
+    now = Glance(in_work=0, finished=0, following=False, troubles=("the feed: http_503",))
+    assert line(now, None) == "waiting to follow: 0 in work; the feed: http_503"
 
 
 def test_draining() -> None:

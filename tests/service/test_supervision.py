@@ -90,6 +90,19 @@ async def test_from_the_start_to_the_end(mirror: Open, systemd: PlayedSystemd) -
         assert not any("READY" in told for told in systemd.told())
 
 
+async def test_a_first_start_without_upstream(mirror: Open, systemd: PlayedSystemd) -> None:
+    """Nobody says where the feed ends: the daemon is up, waits, and can be asked for what."""
+    async with mirror(follow={"since": "now"}) as here:
+        here.upstream.fault("root", faults.Status(500), times=None)
+        here.upstream.fault("feed", faults.Status(500), times=None)
+        async with supervised(here, systemd):
+            await until(systemd, "READY", "1")
+            await until(systemd, "STATUS", "waiting to follow: 0 in work; the feed: http_500")
+            assert "http_500" in (await here.status())["feed"]["error"]
+            here.upstream.heal()
+            await until(systemd, "STATUS", "following: ")
+
+
 async def keeps_pinging(systemd: PlayedSystemd) -> None:
     """Heard of for twice as long as work may take, and nothing is stuck."""
     began = anyio.current_time()

@@ -159,6 +159,8 @@ def _daemon(report: Report, times: Times) -> str:
 
 
 def _feed(feed: Report) -> str:
+    if feed["cursor"] is None and feed["error"]:
+        return f"waiting for it: {paint(feed['error'], 'red')}"
     if feed["cursor"] is None:
         return "never followed; `npmmirror run` does"
     lag = feed["follow_lag"]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What the line is made of. Lags are in seqs; None where they are not known.
+    """What the line is made of. `following` from when it is known where to begin. Lags are in seqs; None where they are not known.
 
     `finished` counts changes since the start. `troubles` are sentences.
     """
 
     in_work: int
     finished: int
+    following: bool = True
     follow_lag: int | None = None
     mirror_lag: int | None = None
     unfinished: int | None = None
@@ -35,7 +36,7 @@ def line(now: Glance, changes_per_second: float | None, *, draining: bool = Fals
 
 def _state(now: Glance) -> str:
     if now.paused is None:
-        return "following"
+        return "following" if now.following else "waiting to follow"
     since = f" since {now.paused_since[11:19]}Z" if now.paused_since else ""
     return f"fetching paused{since} ({now.paused})"
 

@@ -91,6 +91,8 @@ class Daemon:
         self._source = source
         self._clock = clock
         self._config = mirror.config
+        self._answering = anyio.Event()
+        """Set where the daemon follows, or waits for somebody, and is to be asked about it."""
         self._follower = Follower(
             mirror.upstream,
             buffer,
@@ -121,13 +123,13 @@ class Daemon:
 
         `serving` owns the control socket: it answers until the drain is over.
         """
-        answering, following, listening = anyio.Event(), anyio.Event(), anyio.Event()
+        following, listening = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             started_at = timestamp(self._clock.now())
             live = Live(self._mirror, self._follower, self._buffer, self._source, started_at, stop)
             operations = DaemonOperations(self._mirror, live, tasks)
             server = ControlServer(operations, socket_path(self._config.storage.data_dir))
-            serving.start_soon(_once, answering, partial(server.serve, started=listening))
+            serving.start_soon(_once, self._answering, partial(server.serve, started=listening))
             self._supervision.watch(self._mirror, live.glance)
             tasks.start_soon(_once, listening, self._supervision.ready)
             # Not before it is known when following began: what is news depends on it, now and when
@@ -137,10 +139,10 @@ class Daemon:
             )
             tasks.start_soon(_once, following, work_list)
             while True:
-                cursor, watermark = await self._patient_standing(answering)
+                cursor, watermark = await self._patient_standing()
                 # A daemon that never lives until the first look at the clock must trim, too.
                 await self._trim()
-                answering.set()
+                self._answering.set()
                 following.set()
                 await self._follow_through(cursor, watermark)
 
@@ -156,7 +158,7 @@ class Daemon:
             log.warning("buffer_changed", detail=str(errors.exceptions[0]))
         await self._clock.sleep(self._clock.jitter(BUFFER_SECONDS / 2, BUFFER_SECONDS))
 
-    async def _patient_standing(self, answering: anyio.Event) -> tuple[Seq, Watermark]:
+    async def _patient_standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, as soon as the buffer answers; who waits for it can be asked."""
         feed = self._mirror.feed
         while True:
@@ -165,7 +167,7 @@ class Daemon:
                 return await self._standing()
             except (BufferUnavailableError, BufferChangedError) as error:
                 await feed.buffer_is_away(error, BUFFER_SECONDS)
-                answering.set()
+                self._answering.set()
 
     async def _standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, held against the buffer."""
@@ -191,7 +193,9 @@ class Daemon:
         if cursor is None and mark is not None:
             cursor = mark.cursor
         if cursor is None:
-            cursor = await self._follower.start_cursor(self._config.follow.since)
+            cursor = await self._follower.start_cursor(
+                self._config.follow.since, waits=self._answering.set
+            )
             checkpoint = await self._first_checkpoint()
         else:
             # What the buffer still holds may not be finished: the index that knew it is lost.

@@ -80,6 +80,7 @@ class Live:
         return Glance(
             in_work=mirror.gate.running,
             finished=mirror.recorder.finished,
+            following=mirror.recorder.watermark is not None,
             follow_lag=follower.lag,
             mirror_lag=self._lag(follower.head, depth)["lag"],
             unfinished=depth,

@@ -61,7 +61,7 @@ class Supervision:
         self._mirror = self._look = None
 
     async def ready(self) -> None:
-        """The mirror follows, or waits for whom it follows, and its control socket answers."""
+        """The control socket answers; the mirror follows, or waits for who is away."""
         if not self._is_ready:
             self._is_ready = True
             self._notifier.tell(READY=1)
@@ -129,7 +129,7 @@ class Supervision:
         told = line(glance, self._rate(now, glance.finished), draining=self._draining)
         if self._stuck:
             told = f"stuck ({', '.join(sorted(self._stuck))}); {told}"
-        return told if self._is_ready or self._draining else f"starting; {told}"
+        return told
 
     def _rate(self, now: float, finished: int) -> float | None:
         """Changes a second, over the last minute."""

@@ -51,12 +51,16 @@ class Follower:
         self.error: str | None = None
         self.rows = 0
 
-    async def start_cursor(self, since: Seq) -> Seq:
-        """The cursor to begin with: `since` itself, or the head of the feed for "now"."""
+    async def start_cursor(self, since: Seq, *, waits: Callable[[], None] = lambda: None) -> Seq:
+        """The cursor to begin with: `since` itself, or the head of the feed for "now".
+
+        `waits` is called where the feed cannot be read, and is waited for.
+        """
         while since == "now":
             try:
                 return (await self._upstream.head()).update_seq
             except UpstreamError as error:
+                waits()
                 await self._back_off(error)
         return since
 
