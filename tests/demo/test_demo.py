@@ -51,8 +51,8 @@ def test_it_ends_well_and_keeps_its_promises(played: Played) -> None:
 def test_without_a_registry_it_says_so_in_a_sentence(played: Played, nobody: str) -> None:
     """The second act is left out, with the registry that was asked and how to name another."""
     told = plain(played.output)
-    assert f"no registry answers at {nobody}" in told
-    assert "NPM_CONFIG_REGISTRY=URL names another one" in told
+    assert f"nothing could be had of the registry at {nobody} (refused)" in told
+    assert "NPM_CONFIG_REGISTRY=URL names another" in told
 
 
 def test_not_on_a_terminal_it_writes_plain_lines(played: Played) -> None:

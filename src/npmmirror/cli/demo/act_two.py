@@ -87,10 +87,10 @@ def _answer(
 
 
 def _left_out(registry: Registry, reports: Sequence[Report]) -> str:
-    why = f" ({reports[0]['outcome']})" if reports else ""
+    reason = (reports[0]["outcome"] or "no answer").partition(" (")[0] if reports else "too slow"
     return (
-        f"no registry answers at {without_password(registry.url)}{visible(why)}, so there is no "
-        "second act. NPM_CONFIG_REGISTRY=URL names another one."
+        f"nothing could be had of the registry at {without_password(registry.url)} "
+        f"({visible(reason)}), so there is no second act; NPM_CONFIG_REGISTRY=URL names another."
     )
 
 

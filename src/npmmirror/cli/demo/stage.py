@@ -21,7 +21,9 @@ from npmmirror.cli.output import plural, shown_bytes, visible
 WIDTH = 80
 LINE_SECONDS = 2.0
 """Between two lines of progress where it is no terminal."""
-_BAR = 34
+_LEAST_BAR = 26
+_BESIDE_BAR = 46
+"""What the label and the numbers beside the bar take."""
 _LABEL = 11
 _MARGIN = "  "
 _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -81,7 +83,7 @@ class Stage:
         if not self._alive:
             yield
             return
-        with self._console.status(f"  {text}"):
+        with self._console.status(f"  {text}", spinner="line"):  # one of ASCII
             yield
 
     def progress(self, reading: Reading) -> None:
@@ -91,7 +93,7 @@ class Stage:
             if self._live is None:
                 self._live = Live(console=self._console, auto_refresh=False)
                 self._live.start()
-            self._live.update(_frame(reading), refresh=True)
+            self._live.update(_frame(reading, self._width), refresh=True)
         elif time.monotonic() - self._told_at >= LINE_SECONDS:
             self._tell(reading)
 
@@ -100,7 +102,7 @@ class Stage:
         if self._shown is not None and not self._alive:
             self._tell(self._shown)
         if self._shown is not None and self._picture is not None:
-            self._picture.print(_frame(self._shown))
+            self._picture.print(_frame(self._shown, WIDTH))
         self.close()
 
     def close(self) -> None:
@@ -141,35 +143,39 @@ def _canvas() -> Console:
     )
 
 
-def _frame(reading: Reading) -> RenderableType:
+def _frame(reading: Reading, width: int) -> RenderableType:
     """The progress as it is drawn, a few lines."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=_LABEL - len(_MARGIN))
-    table.add_column(width=_BAR, no_wrap=True)
-    table.add_column(no_wrap=True)
+    bar = max(_LEAST_BAR, width - _BESIDE_BAR)
     done: RenderableType = Text(f"{reading.packages:,}")
     beside = f"{reading.packages_rate:,.0f}/s"
     if reading.total is not None:
         done = ProgressBar(
             reading.total,
             reading.packages,
-            width=_BAR,
+            width=bar,
             complete_style="green",
             finished_style="green",
         )
         beside = f"{reading.packages:,} of {reading.total:,}, {beside}"
-    table.add_row("packages", done, beside)
+    upper = _grid(bar)
+    upper.add_row("packages", done, beside)
     size = shown_bytes(reading.tarball_bytes)
-    table.add_row("tarballs", f"{reading.tarballs:,} held, {size}", f"{_bytes_rate(reading)}")
-    rows = Table.grid(padding=(0, 1))
-    rows.add_column(width=_LABEL - len(_MARGIN))
-    rows.add_column(no_wrap=True, overflow="ellipsis", max_width=WIDTH - _LABEL - 6)
-    rows.add_row("behind", _behind(reading))
+    upper.add_row("tarballs", f"{reading.tarballs:,} held, {size}", _bytes_rate(reading))
+    lower = _grid(None)
+    lower.add_row("behind", _behind(reading))
     if reading.paused:
-        rows.add_row("paused", Text(visible(reading.paused), style="yellow"))
+        lower.add_row("paused", Text(visible(reading.paused), style="yellow"))
     else:
-        rows.add_row("newest", visible(reading.newest or "-"))
-    return Padding(Group(table, rows), (0, 0, 0, 4))
+        lower.add_row("newest", visible(reading.newest or "-"))
+    return Padding(Group(upper, lower), (0, 0, 0, 2 * len(_MARGIN)))
+
+
+def _grid(bar: int | None) -> Table:
+    """A label, then a column as wide as the bar. What is too long is cut, with no sign beyond ASCII."""
+    table = Table.grid(padding=(0, 1))
+    for width in (_LABEL - len(_MARGIN), bar, None):
+        table.add_column(width=width, min_width=width, no_wrap=True, overflow="crop")
+    return table
 
 
 def _line(reading: Reading) -> str:
