@@ -174,6 +174,11 @@ Open = Callable[..., AbstractAsyncContextManager[RunningMirror]]
 @pytest.fixture
 def mirror(tmp_path: Path) -> Open:
     """Opens a mirror of a fresh scripted upstream; sections of the configuration by keyword."""
+    return opener(tmp_path / "data")
+
+
+def opener(data_dir: Path) -> Open:
+    """What opens a mirror there, where its sections do not name another place."""
 
     @asynccontextmanager
     async def opened(
@@ -192,7 +197,7 @@ def mirror(tmp_path: Path) -> Open:
         }
         for section, keys in sections.items():
             given.setdefault(section, {}).update(keys)
-        given["storage"].setdefault("data_dir", str(tmp_path / "data"))
+        given["storage"].setdefault("data_dir", str(data_dir))
         given["upstream"] = {"max_attempts": 1, **sections.get("upstream", {})}
         async with served or ScriptedUpstream() as server:
             config = Config.model_validate(given)
