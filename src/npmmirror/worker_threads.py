@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -54,7 +55,9 @@ class WorkerThreads:
         if self._closed:
             raise RuntimeError(_ENDED)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._calls.put((future, partial(call, **kwargs) if kwargs else call, args))
+        made = partial(call, **kwargs) if kwargs else call
+        # In the caller's context, so that lines of the log have the package that it works on.
+        self._calls.put((future, copy_context().run, (made, *args)))
         return await future
 
     def close(self) -> None:

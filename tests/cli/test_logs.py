@@ -186,7 +186,8 @@ def test_a_lone_surrogate_spoils_no_other_field() -> None:
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     """And only where nobody said no."""
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert "\x1b[" in told_in_console(Terminal())
     assert "\x1b[" not in told_in_console(io.StringIO())

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from contextvars import ContextVar
 
 import anyio
 import pytest
@@ -136,3 +137,11 @@ async def test_nothing_is_kept_of_a_call() -> None:
         del thing
         await threads.run(gc.collect)
         assert gone() is None
+
+
+async def test_a_call_has_the_context_of_whoever_made_it() -> None:
+    """So that its lines in the log are bound to the package that it is made for."""
+    bound = ContextVar("bound", default="nothing")
+    with WorkerThreads(1, "test") as threads:
+        bound.set("left-pad")
+        assert await threads.run(bound.get) == "left-pad"

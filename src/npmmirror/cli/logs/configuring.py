@@ -15,11 +15,11 @@ from npmmirror.cli.logs.lines import (
     JournalLine,
     in_order,
     json_line,
-    wants_colours,
     with_traceback,
 )
 from npmmirror.cli.logs.repeats import Repeats
 from npmmirror.cli.logs.sink import Sink, SinkHandler, sink_factory
+from npmmirror.cli.output import wants_colour
 from npmmirror.config import LogSection
 from npmmirror.upstream.retry import tell_retries
 
@@ -95,7 +95,7 @@ def _line(section: LogSection, stream: TextIO) -> Any:
     """How an event becomes a line."""
     line: Any = json_line
     if _is_console(section, stream):
-        line = ConsoleLine(colours=wants_colours(stream, os.environ))
+        line = ConsoleLine(colours=wants_colour(stream))
     return JournalLine(line) if is_journal(stream) else line
 
 

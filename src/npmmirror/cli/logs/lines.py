@@ -6,9 +6,9 @@ terminal that it is looked at with.
 
 import json
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import structlog
@@ -77,12 +77,6 @@ class JournalLine:
         """The line, or lines."""
         level = str(event.get("level", "info"))
         return prefixed(str(self._render(logger, method, event)), level)
-
-
-def wants_colours(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether it is a terminal that shows colours, and nobody said no (`NO_COLOR`)."""
-    said_no = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
-    return not said_no and stream.isatty()
 
 
 def _cut(value: Any) -> Any:
