@@ -16,6 +16,7 @@ fall in the same way (moments depend on the machine), and the directory is kept.
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="npmmirror-soak-", dir=options.directory))
     print(f"{again}\nin {directory}", flush=True)
     rounds = max(1, round(options.minutes / options.round_minutes))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # disks must not stay mounted
     with ExitStack() as stack:
         disks = None
         if options.disks != "no" and (are_possible() or options.disks == "yes"):
@@ -71,4 +73,7 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing can be said of it; its directory is kept")

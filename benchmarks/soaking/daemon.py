@@ -65,6 +65,7 @@ class Daemon:
         self.deviations: list[str] = []
         self.told: Counter[str] = Counter()
         self.starts: deque[float] = deque(maxlen=KEPT_SECONDS)
+        self.pauses: deque[float] = deque(maxlen=KEPT_SECONDS)
         self.refused = self.refused_in_a_row = 0
         self.is_up = False
         self._logs = directory / "logs"
@@ -192,6 +193,9 @@ class Daemon:
             self.refused_in_a_row = 0
             at = datetime.fromisoformat(said["timestamp"]).timestamp()
             self.starts.append(at - self._started_at)
+        if said["event"] == "fetching_resumed" and said.get("since"):
+            began, ended = map(datetime.fromisoformat, (said["since"], said["timestamp"]))
+            self.pauses.append((ended - began).total_seconds())
         if said["event"] == "bug" or "exception" in said:
             self.deviations.append(f"a bug: {line.decode(errors='replace')[:4000]}")
 

@@ -54,6 +54,7 @@ def _sums(soak: Soak) -> Iterator[str]:
     yield f"At rest: {', '.join(f'{calm.sample.rss / MIB:.0f}' for calm in soak.calms)} MiB."
     yield f"Slope of the memory, later half of the last process: {_told(slope)}."
     yield f"Seconds from a start until started: {quantiles(soak.daemon.starts)}."
+    yield f"Seconds that fetching paused as a whole: {quantiles(soak.daemon.pauses)}."
     yield f"Seconds from the calm to the head: {quantiles([c.recovery for c in soak.calms[1:]])}."
     yield f"Starts refused: {soak.daemon.refused}."
     yield f"Indexes rebuilt and compared: {soak.reindexed}."
