@@ -121,12 +121,12 @@ class _Act:
             "SIGKILL", f"to process {self._daemon.pid}, with {in_work} in work.", "red"
         )
         found = anyio.run(resting_report, self._config)["totals"]
-        halves = sum(1 for _ in self._config.storage.staging_path.glob("*"))
+        unfinished = sum(1 for _ in self._config.storage.staging_path.glob("*"))
         self._stage.item(
             "on disk",
             f"{plural(sum(found['packages'].values()), 'package')} and "
             f"{plural(found['tarballs'], 'tarball')} on record, "
-            f"{plural(halves, 'file')} half fetched.",
+            f"{plural(unfinished, 'file')} unfinished.",
         )
 
     def _start_again(self) -> None:
@@ -148,7 +148,7 @@ class _Act:
         swept = sum(each["files"] for each in self._daemon.logged("staging_swept"))
         forward = sum(each["records"] for each in self._daemon.logged("rolled_forward"))
         parts = [
-            *([f"removed {plural(swept, 'half-fetched file')}"] if swept else []),
+            *([f"removed {plural(swept, 'unfinished file')}"] if swept else []),
             *([f"took over {plural(forward, 'record')} of its log"] if forward else []),
             f"goes on with {plural(left, 'change')} left in its buffer",
         ]
