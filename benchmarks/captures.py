@@ -216,7 +216,8 @@ async def files(directory: Path) -> list[tuple[str, ...]]:
     """Ways of writing and of syncing 150 KB files: time a file."""
     with WorkerThreads(2, "files") as threads:
         store = TarballStore(staging=directory / "st", packages=directory / "pk", threads=threads)
-        store.prepare()
+        store.prepare_staging()
+        store.attach()
         rows = [
             await received("one thread call a file", partial(by_store, store)),
             await received("aiofiles", partial(by_aiofiles, directory)),

@@ -144,7 +144,9 @@ class Judge:
     def _files(self, index: sqlite3.Connection) -> Iterator[str]:
         """As many files as rows, so that none lies where no package was looked for."""
         [(rows,)] = index.execute("SELECT count(*) FROM versions WHERE path IS NOT NULL")
-        there = sum(path.is_file() for path in self.packages_dir.rglob("*"))
+        marker = self.packages_dir / ".npmmirror"
+        found = self.packages_dir.rglob("*")
+        there = sum(path.is_file() and path != marker for path in found)
         if rows != there:
             yield f"{there} files in packages, and {rows} rows that name one"
 

@@ -7,6 +7,7 @@ the loop by itself: 13 us a call. Here results that are ready at the same time c
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,10 +29,12 @@ _ENDED = "the worker threads have ended"
 class WorkerThreads:
     """A fixed number of threads; what is handed in waits its turn in order.
 
-    Used from one event loop. A context manager.
+    Used from one event loop. A context manager. `patience` are the seconds that a call which
+    hangs is waited for at the end; then its thread is left behind, and ends with the process.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, *, patience: float | None = None) -> None:
+        self._patience = patience
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._results: deque[tuple[_Future, Any, BaseException | None]] = deque()
         self._delivery_comes = False
@@ -62,11 +65,22 @@ class WorkerThreads:
 
     def close(self) -> None:
         """Wait for what is under way and let the threads go; what waits for its turn is dropped."""
+        self.dismiss()
+        deadline = time.monotonic() + (self._patience or 0.0)
+        for thread in self._threads:
+            left = None if self._patience is None else max(deadline - time.monotonic(), 0.0)
+            thread.join(left)
+
+    def dismiss(self) -> None:
+        """Let the threads go without waiting for them."""
         self._closed = True
         for _ in self._threads:
             self._calls.put(None)
-        for thread in self._threads:
-            thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether any thread is there still."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def __enter__(self) -> Self:
         """The pool itself."""

@@ -48,7 +48,8 @@ def threads() -> Iterator[WorkerThreads]:
 @pytest.fixture
 def store(tmp_path: Path, threads: WorkerThreads) -> TarballStore:
     store = TarballStore(staging=tmp_path / "st", packages=tmp_path / "pk", threads=threads)
-    store.prepare()
+    store.prepare_staging()
+    store.attach()
     return store
 
 
@@ -185,7 +186,8 @@ async def test_a_full_disk_is_a_fault_of_the_disk(
 ) -> None:
     """ENOSPC is told apart from all that upstream can do wrong, and frees what it took."""
     store = TarballStore(staging=small_disk / "st", packages=tmp_path / "pk", threads=threads)
-    store.prepare()
+    store.prepare_staging()
+    store.attach()
     body = [os.urandom(65_536) for _ in range(40)]
     with pytest.raises(DiskFaultError, match="No space left"):
         await store.receive("1", _chunks(*body), _Sha512(), max_bytes=1 << 30)
@@ -219,7 +221,7 @@ async def test_a_file_can_be_given_up_after_it_was_received(
 
 
 async def test_at_start_only_our_own_temp_files_are_removed(
-    store: TarballStore, tmp_path: Path
+    store: TarballStore, tmp_path: Path, threads: WorkerThreads
 ) -> None:
     """Whatever else somebody keeps in the directory is left alone."""
     await store.receive("7", _chunks(b"left by a kill"), _Sha512(), max_bytes=100)
@@ -228,7 +230,9 @@ async def test_at_start_only_our_own_temp_files_are_removed(
     incoming = tmp_path / "pk" / ".incoming"
     incoming.mkdir()
     (incoming / "npmmirror-9.tgz").write_bytes(b"half a copy")
-    assert store.sweep_staging() == 3
+    again = TarballStore(staging=tmp_path / "st", packages=tmp_path / "pk", threads=threads)
+    assert again.prepare_staging() == 2
+    assert again.attach() == 1
     assert _staging(tmp_path) == ["mine.tgz"]
     assert not list(incoming.iterdir())
 
@@ -288,4 +292,4 @@ async def test_files_are_removed_with_the_directories_they_leave_empty(
     assert [*store.walk()] == ["aa/b/b-1.tgz"]
     assert not (tmp_path / "pk/aa/a").exists()
     assert store.remove(["aa/b/b-1.tgz"]) == 1
-    assert [*(tmp_path / "pk").iterdir()] == []
+    assert [path.name for path in (tmp_path / "pk").iterdir()] == [".npmmirror"]

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,21 +155,23 @@ async def test_too_little_room_holds_fetching_until_there_is_some(
     mirror: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`storage.min_free_bytes`: seen before the disk is full, and gone by itself."""
-    usage = shutil.disk_usage("/")
-    least = usage.free // 2
+    found = os.statvfs("/")
+    least = 1 << 30
 
     def told(free: int) -> Callable[[Any], Any]:
-        return lambda _: usage._replace(free=free)
+        fields = [*found]
+        fields[1], fields[4] = 1, free  # f_frsize and f_bavail
+        return lambda _: os.statvfs_result(fields)
 
     async with mirror(storage={"min_free_bytes": least}) as here:
-        monkeypatch.setattr(shutil, "disk_usage", told(least - 1))
+        monkeypatch.setattr(os, "statvfs", told(least - 1))
         async with here.running(clock=FastClock(200)):
             await here.until(lambda status: status["fetch"]["paused"] is not None)
             publish(here)
             status = await here.until(lambda status: status["buffer"]["depth"] == 12)
             assert status["fetch"]["paused"].startswith("disk_low: ")
             assert here.upstream.count("packument") == 0
-            monkeypatch.setattr(shutil, "disk_usage", told(usage.free))
+            monkeypatch.setattr(os, "statvfs", told(least))
             await mirrored(here)
 
 

@@ -206,7 +206,8 @@ def assert_nothing_outside(mirror: RunningMirror) -> None:
     names = {path.name for path in data_dir.iterdir()}
     assert {name for name in names if not name.startswith(("index.db", "buffer.db"))} <= known
     packages = mirror.config.storage.packages_path
-    files = [path for path in packages.rglob("*") if not path.is_dir()]
+    marker = packages / ".npmmirror"
+    files = [path for path in packages.rglob("*") if not path.is_dir() and path != marker]
     assert {len(path.relative_to(packages).parts) for path in files} == {3}
 
 

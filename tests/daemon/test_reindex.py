@@ -558,6 +558,22 @@ async def test_missing_files_are_fetched_again_and_altered_ones_told(mirror: Ope
 
 
 async def test_a_disk_that_is_not_mounted_is_no_loss(mirror: Open) -> None:
+    """What is missing from an empty mount point is not dropped, and nothing is written there."""
+    async with mirror(**SMALL) as here:
+        await small(here)
+        before = tables(here.config)
+        packages = here.config.storage.packages_path
+        packages.rename(packages.with_name("elsewhere"))
+        packages.mkdir()
+        result = await rebuilt(here.config)
+        assert result.files.unreachable is not None
+        assert "Is the disk mounted?" in result.files.unreachable
+        assert not result.whole
+        assert differences(before, tables(here.config)) == []
+        assert not list(packages.iterdir())
+
+
+async def test_a_disk_that_holds_a_small_part_is_no_loss(mirror: Open) -> None:
     """Where most files are missing nothing is dropped."""
     async with mirror(policy={"tarballs": "all"}) as here:
         registry = here.upstream.registry
@@ -565,8 +581,8 @@ async def test_a_disk_that_is_not_mounted_is_no_loss(mirror: Open) -> None:
         async with here.running():
             await here.at_head()
         before = tables(here.config)
-        packages = here.config.storage.packages_path
-        packages.rename(packages.with_name("elsewhere"))
+        for file in here.config.storage.packages_path.rglob("*.tgz"):
+            file.unlink()
         result = await rebuilt(here.config)
         assert result.files.too_many
         assert not result.whole

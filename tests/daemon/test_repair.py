@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from npmmirror.archive import TarballsAwayError
 from npmmirror.clock import SystemClock
 from npmmirror.daemon import standalone
 from npmmirror.daemon.mirror import Manner, Source, open_mirror
@@ -127,17 +128,21 @@ async def test_an_orphan_with_the_right_bytes_is_adopted(mirror: Open) -> None:
 async def test_a_disk_that_is_not_mounted_is_no_damage(
     mirror: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where most files are missing nothing is repaired, unless it is insisted on."""
+    """An empty mount point is refused, and so is one that holds little, unless it is insisted on."""
     monkeypatch.setattr(repair, "MANY", 2)
     async with stored(mirror) as here:
-        packages = here.config.storage.packages_path
+        packages, asked = here.config.storage.packages_path, here.upstream.count("tarball")
         packages.rename(packages.with_name("elsewhere"))
-        report = await verify(here, repair=True)
+        packages.mkdir()
+        with pytest.raises(TarballsAwayError, match=r"Is the disk mounted\?"):
+            await verify(here, repair=True, force=True)
+        (packages / ".npmmirror").touch()
+        report = await verify(here, repair=True, restart=True)
         assert "mounted" in report["refused"]
         assert not report["well"]
+        (packages / ".npmmirror").unlink()
         packages.rmdir()
         packages.with_name("elsewhere").rename(packages)
-        asked = here.upstream.count("tarball")
         assert (await verify(here, restart=True))["well"]
         assert here.upstream.count("tarball") == asked
         for file in packages.rglob("*.tgz"):

@@ -88,8 +88,10 @@ def package(index: sqlite3.Connection, number: int) -> PackageState:
 
 
 def files(packages: Path) -> Iterator[tuple[str, str]]:
-    """Every file under a directory: path in it, and SHA-512 (hex)."""
+    """Every file under a directory: path in it, and SHA-512 (hex). The marker is none of them."""
     for path in _all_files(packages):
+        if path == packages / ".npmmirror":
+            continue
         with path.open("rb") as file:
             yield str(path.relative_to(packages)), hashlib.file_digest(file, "sha512").hexdigest()
 

@@ -12,11 +12,13 @@ from npmmirror.archive.errors import (
     disk_faults,
 )
 from npmmirror.archive.log import CaptureLog
+from npmmirror.archive.marker import ENOUGH_HELD, Marker, TarballsAwayError
 from npmmirror.archive.reader import CaptureReader
 from npmmirror.archive.recovery import SetAside, Tip
 from npmmirror.archive.tarballs import Staged, TarballStore
 
 __all__ = [
+    "ENOUGH_HELD",
     "MAX_FRAMES",
     "CaptureDamagedError",
     "CaptureLog",
@@ -24,11 +26,13 @@ __all__ = [
     "Damage",
     "DiskFaultError",
     "ErasedError",
+    "Marker",
     "PayloadEncoder",
     "SetAside",
     "Staged",
     "TarballStore",
     "TarballTooLargeError",
+    "TarballsAwayError",
     "Tip",
     "base_of",
     "blank",

@@ -1,6 +1,7 @@
 """What the archive cannot do, told apart by what the caller does next."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,4 +78,22 @@ def disk_faults(path: Path) -> Iterator[None]:
         if error.errno not in _FAULTS:
             raise
         where = error.filename if isinstance(error.filename, str) else path
-        raise DiskFaultError(f"The disk refuses at {where}: {error.strerror}.") from error
+        why = _cause(error, path)
+        raise DiskFaultError(f"The disk refuses at {where}: {why}.") from error
+
+
+def _cause(error: OSError, path: Path) -> str:
+    """What the operating system says, and what it means by it where that is something else."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"{error.strerror} (the process's or the machine's limit of file descriptors)"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} and _lacks_inodes(path):
+        return f"{error.strerror}: it has no inodes left, that is, it holds too many files"
+    return str(error.strerror)
+
+
+def _lacks_inodes(path: Path) -> bool:
+    try:
+        found = os.statvfs(path if path.exists() else path.parent)
+    except OSError:
+        return False
+    return found.f_files > 0 and found.f_favail == 0

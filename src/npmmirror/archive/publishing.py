@@ -5,8 +5,8 @@ the call returns. A file has its final name wholly or not at all.
 """
 
 import errno
-import shutil
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,27 +20,46 @@ _MANY = 8
 """From so many files on, two syncs of the whole file system cost less than one a file and one a
 directory: 0.1 to 0.3 ms a file against 0.5 (`benchmarks/README.md`, "Captures")."""
 
+_PIECE = 8 << 20
+
 Move = tuple[Path, Path]
+Call = Callable[[], None]
 
 
-def publish(moves: Sequence[Move], *, staging: Path, packages: Path) -> None:
+def _nothing() -> None:
+    pass
+
+
+def publish(
+    moves: Sequence[Move],
+    *,
+    staging: Path,
+    packages: Path,
+    look: Call = _nothing,
+    step: Call = _nothing,
+) -> None:
     """Give each file its final name; durable on return.
 
     A file that a failed call has moved already is left where it is, and its name is synced again.
+    `look` raises where `packages` is not what it should be. It is asked before the first file is
+    moved and after the last name is synced: a disk may go away in between. `step` is called as
+    the work goes on, so that somebody sees where it does not.
 
     Raises:
         DiskFaultError: the disk refuses; the same call may be repeated.
     """
     with disk_faults(packages):
+        look()
         waiting = [move for move in moves if _is_waiting(*move)]
         for directory in {final.parent for _, final in moves}:
             directory.mkdir(parents=True, exist_ok=True)
         if _device(staging) == _device(packages):
-            _rename(waiting, staging, packages)
+            _rename(waiting, staging, packages, step)
         else:
-            _carry(waiting, packages)
-        _sync_names([final for _, final in moves], packages, together=_device(staging))
+            _carry(waiting, packages, step)
+        _sync_names([final for _, final in moves], packages, step, together=_device(staging))
         reach("publish.names_synced")
+        look()
         for staged, _ in waiting:
             staged.unlink(missing_ok=True)
 
@@ -53,10 +72,11 @@ def _is_waiting(staged: Path, final: Path) -> bool:
     raise FileNotFoundError(errno.ENOENT, "a received tarball has vanished", str(staged))
 
 
-def _rename(waiting: Sequence[Move], staging: Path, packages: Path) -> None:
+def _rename(waiting: Sequence[Move], staging: Path, packages: Path, step: Call) -> None:
     if len(waiting) < _MANY or not sync_filesystem(staging):
         for staged, _ in waiting:
             sync_file(staged)
+            step()
     reach("publish.data_synced")
     for staged, final in waiting:
         try:
@@ -64,27 +84,36 @@ def _rename(waiting: Sequence[Move], staging: Path, packages: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:  # the same device, mounted twice
                 raise
-            _carry([(staged, final)], packages)
+            _carry([(staged, final)], packages, step)
+        step()
         reach("publish.renamed")
 
 
-def _carry(waiting: Sequence[Move], packages: Path) -> None:
+def _carry(waiting: Sequence[Move], packages: Path, step: Call) -> None:
     """From another file system: copied to a temp name, synced, renamed."""
     incoming = packages / INCOMING
     incoming.mkdir(exist_ok=True)
     for staged, final in waiting:
         copy = incoming / staged.name
         try:
-            shutil.copyfile(staged, copy)
+            _copy(staged, copy, step)
             sync_file(copy)
             copy.rename(final)
+            step()
         except OSError:
             with suppress(OSError):
                 copy.unlink()  # half a copy must not keep the disk full
             raise
 
 
-def _sync_names(finals: Sequence[Path], packages: Path, *, together: int) -> None:
+def _copy(staged: Path, copy: Path, step: Call) -> None:
+    """Piece by piece: a large file takes a NAS minutes, and is no sign that it hangs."""
+    with staged.open("rb", buffering=0) as source, copy.open("wb", buffering=0) as target:
+        while os.sendfile(target.fileno(), source.fileno(), None, _PIECE):
+            step()
+
+
+def _sync_names(finals: Sequence[Path], packages: Path, step: Call, *, together: int) -> None:
     """Make the names durable, those of directories on the way to them too.
 
     One sync of the whole file system is for local disks alone: network file systems and FUSE
@@ -95,6 +124,7 @@ def _sync_names(finals: Sequence[Path], packages: Path, *, together: int) -> Non
         return
     for directory in _directories(finals, packages):
         sync_directory(directory)
+        step()
 
 
 def _directories(finals: Iterable[Path], packages: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from npmmirror.archive.disk import make_directory, sync_directory, write_at
 from npmmirror.archive.errors import TarballTooLargeError, disk_faults
+from npmmirror.archive.marker import MARKER, Marker
 from npmmirror.archive.publishing import INCOMING, publish
 from npmmirror.archive.quarantine import set_aside
 from npmmirror.worker_threads import WorkerThreads
@@ -41,44 +42,80 @@ class Staged:
 class TarballStore:
     """The files of `storage.packages_dir`, and `storage.staging_dir` where they are made.
 
-    Names in staging begin with `npmmirror-`; nothing else there is ever touched.
+    Names in staging begin with `npmmirror-`; nothing else there is ever touched. `packages_dir`
+    may be a NAS, whose calls hang for as long as it is away: whatever looks there has threads of
+    its own, `reading`, and `publish` is called in one of the caller's. `marked` is False for a
+    directory that only looks like it.
+
+    `steps` grows as long as `publish` goes on.
     """
 
-    def __init__(self, *, staging: Path, packages: Path, threads: WorkerThreads) -> None:
+    def __init__(
+        self,
+        *,
+        staging: Path,
+        packages: Path,
+        threads: WorkerThreads,
+        reading: WorkerThreads | None = None,
+        marked: bool = True,
+    ) -> None:
         self._staging = staging
         self._packages = packages
         self._threads = threads
+        self._reading = reading or threads
+        self._marker = Marker(packages) if marked else None
+        self._attaching = threading.Lock()
+        self._attached = False
+        self._held: Sequence[str] = ()
+        self.steps = 0
 
-    def prepare(self) -> int:
-        """At start: create both directories and remove the temp files that a kill left.
-
-        Returns:
-            How many were removed.
+    def prepare_staging(self) -> int:
+        """At start: create staging and remove the temp files that a kill left; how many.
 
         Raises:
-            DiskFaultError: a directory cannot be read or written.
+            DiskFaultError: the directory cannot be read or written.
         """
         with disk_faults(self._staging):
             make_directory(self._staging)
-            make_directory(self._packages)
-        return self.sweep_staging()
+        return _sweep(self._staging)
 
-    def sweep_staging(self) -> int:
-        """Remove the temp files that a kill left; how many there were.
+    def attach(self, held: Sequence[str] = ()) -> int:
+        """At start: see that `packages_dir` is the right directory, and clean up behind a kill.
+
+        `held` are some paths that should be there (see `Marker.claim`). Where it fails, `look`
+        and `publish` try again. How many temp files were removed is returned.
 
         Raises:
-            DiskFaultError: a directory cannot be read or written.
+            TarballsAwayError: it is not the right one.
+            DiskFaultError: it cannot be read or written.
         """
-        removed = 0
-        for directory in (self._staging, self._packages / INCOMING):
-            with disk_faults(directory):
-                for path in directory.glob(f"{_PREFIX}*"):
-                    path.unlink(missing_ok=True)
-                    removed += 1
-        return removed
+        self._held = held
+        return self._attach()
+
+    def look(self) -> None:
+        """See that `packages_dir` is still the right directory.
+
+        Raises:
+            TarballsAwayError: it is not.
+            DiskFaultError: it cannot be read.
+        """
+        if not self._attached:
+            self._attach()
+        elif self._marker is not None:
+            self._marker.look()
+
+    def _attach(self) -> int:
+        # Never beside `publish`, whose copies lie where this sweeps.
+        with self._attaching:
+            if self._attached or self._marker is None:
+                return 0
+            self._marker.claim(self._held)
+            swept = _sweep(self._packages / INCOMING)
+            self._attached, self._held = True, ()
+        return swept
 
     def temp_path(self, token: str, suffix: str) -> Path:
-        """A name in staging that `sweep_staging` knows; for the spool files of large documents.
+        """A name in staging that `prepare_staging` removes; for the spool files of large documents.
 
         Raises:
             ValueError: `token` is not made of letters, digits, dots, dashes and underscores.
@@ -116,22 +153,39 @@ class TarballStore:
     def publish(self, moves: Sequence[tuple[Path, str]]) -> None:
         """Give files their final names (paths relative to `packages_dir`); durable on return.
 
-        For the writer's thread. Repeated after a failure it goes on where it was.
+        For a thread that may hang, one call at a time. Repeated after a failure it goes on where
+        it was.
 
         Raises:
             DiskFaultError: some or all have no final name yet.
         """
         if moves:
             targets = [(staged, self._final(path)) for staged, path in moves]
-            publish(targets, staging=self._staging, packages=self._packages)
+            publish(
+                targets,
+                staging=self._staging,
+                packages=self._packages,
+                look=self.look,
+                step=self._step,
+            )
+
+    def _step(self) -> None:
+        self.steps += 1
 
     async def hash_file(self, path: str, hasher: Hasher) -> int | None:
         """Feed a stored file to a hasher; its size, None where there is no such file.
 
         Raises:
+            TarballsAwayError: no file is there, for it is not the right directory.
             DiskFaultError: it cannot be read.
         """
-        return await self._threads.run(_hash_file, self._final(path), hasher)
+        return await self._reading.run(self._hash_file, self._final(path), hasher)
+
+    def _hash_file(self, path: Path, hasher: Hasher) -> int | None:
+        size = _hash_file(path, hasher)
+        if size is None and self._marker is not None:
+            self._marker.look()
+        return size
 
     def walk(self, under: str = "") -> Iterator[str]:
         """The paths of all stored files, relative to `packages_dir`, in a fixed order.
@@ -139,8 +193,11 @@ class TarballStore:
         `under` is the directory (relative, too) to look into; nothing where it is not there.
 
         Raises:
+            TarballsAwayError: it is not the right directory.
             DiskFaultError: a directory cannot be read.
         """
+        if self._marker is not None:
+            self._marker.look()
         top = self._final(under) if under else self._packages
         with disk_faults(top), suppress(FileNotFoundError):
             yield from _walk(top, f"{under}/" if under else "")
@@ -278,8 +335,18 @@ def _walk(directory: Path, prefix: str) -> Iterator[str]:
         if entry.is_dir(follow_symlinks=False):
             if path != INCOMING:
                 yield from _walk(directory / entry.name, f"{path}/")
-        else:
+        elif path != MARKER:
             yield path
+
+
+def _sweep(directory: Path) -> int:
+    """Remove the temp files in a directory, which need not be there; how many there were."""
+    removed = 0
+    with disk_faults(directory):
+        for path in directory.glob(f"{_PREFIX}*"):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 def _unlink(path: Path) -> None:

@@ -154,6 +154,7 @@ class Disk(Shape):
     path: str
     free_bytes: int | msgspec.UnsetType = msgspec.UNSET
     total_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    free_inodes: int | msgspec.UnsetType | None = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 

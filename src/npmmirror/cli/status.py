@@ -199,7 +199,7 @@ def _dead_letters(counts: dict[str, int]) -> str:
 def _disk(disk: Report) -> str:
     path = visible(disk["path"])
     if "error" in disk:
-        return f"{paint(visible(disk['error']), 'red')}: {path}"
+        return paint(visible(disk["error"]), "red")
     return f"{shown_bytes(disk['free_bytes'])} free at {path}"
 
 

@@ -141,6 +141,7 @@ class _Eraser:
             staging=config.storage.staging_path,
             packages=config.storage.data_dir / "damaged",
             threads=threads,
+            marked=False,
         )
 
     async def run(self, reason: str, agree: Callable[[Plan], Awaitable[bool]]) -> Plan:

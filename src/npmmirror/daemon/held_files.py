@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from npmmirror.archive import DiskFaultError, disk_faults
+from npmmirror.archive import ENOUGH_HELD, DiskFaultError, Marker, disk_faults
 from npmmirror.daemon.verification.repair import MANY, MUCH
 from npmmirror.index import Check, HeldFile, IndexReader, IndexWriter
 
@@ -51,7 +51,9 @@ async def look(reader: IndexReader, index: IndexWriter, packages: Path, at: str)
     `npmmirror verify --repair` goes by these notes.
     """
     found = HeldFiles()
+    some = [file.path for file in await reader.held(limit=ENOUGH_HELD)]
     try:
+        await anyio.to_thread.run_sync(Marker(packages).claim, some)
         async with aclosing(pages(reader, packages)) as each:
             async for page in each:
                 found.take(page)

@@ -12,6 +12,8 @@ from npmmirror import __version__
 from npmmirror.capture import NewRecord
 from npmmirror.clock import Clock
 from npmmirror.config import Config
+from npmmirror.daemon.disk_watch import DiskWatch
+from npmmirror.daemon.disks import Disks
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
@@ -90,6 +92,7 @@ class Mirror:
         self.gate = Gate()
         self.host = Pause(clock)
         self.disk = Pause(clock, longest_seconds=60.0)
+        self.disks = Disks(config.storage, opened.store.look)
         self.following_since = opened.following_since
         limit = config.upstream.total_seconds + BESIDE_REQUESTS_SECONDS
         self.liveness = Liveness(clock, limit)
@@ -106,6 +109,9 @@ class Mirror:
         self.feed = self._make_feed()
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
+        self.disk_watch = DiskWatch(
+            self.disks, self.disk, self.recorder, opened.store, config.storage, clock=clock
+        )
         self.syncer = Syncer(
             self.feed, opened.reader, gives_up=lambda: self.host.paused and not manner.patient
         )
@@ -137,15 +143,18 @@ class Mirror:
             fetching = anyio.CancelScope()
             tasks.start_soon(self._fetch, fetching, receive_jobs, fetched)
             async with anyio.create_task_group() as bringing:
-                for producer in (self.feed.send_promoted, *producers):
+                watch = [self.disk_watch.run] if self._manner.patient else []
+                for producer in (self.feed.send_promoted, *watch, *producers):
                     bringing.start_soon(producer)
                 await stop.wait()
                 bringing.cancel_scope.cancel()
             self.fetcher.drain()
             deadline = anyio.current_time() + self.config.fetch.drain_seconds
             fetching.deadline = deadline
-            # A disk that is full would hold the last group for ever; its log is rolled forward.
-            tasks.cancel_scope.deadline = deadline + COMMIT_SECONDS
+            # A disk that is full or hangs would hold the last group for ever. What is in the log
+            # by then is rolled forward, the rest is done again.
+            grace = 0.0 if self.disk.held else COMMIT_SECONDS
+            tasks.cancel_scope.deadline = deadline + grace
             send_jobs.close()
             send_results.close()
 
@@ -247,6 +256,7 @@ class Mirror:
             self.opened.store,
             self.opened.index,
             self.opened.writing,
+            self.opened.publishing,
             clock=self.clock,
             disk=self.disk,
             pace=Pace(storage.commit_count, storage.commit_seconds),
@@ -273,7 +283,9 @@ async def open_mirror(
         if manner.watch_crashes:
             deaths.watch_crashes()
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
-        opened = await stack.enter_async_context(open_archive_and_index(config, threads, clock))
+        opened = await stack.enter_async_context(
+            open_archive_and_index(config, threads, clock, patient=manner.patient)
+        )
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
         mirror = Mirror(
             config,

@@ -5,11 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import structlog
 
 from npmmirror.archive import (
+    ENOUGH_HELD,
     CaptureLog,
     CaptureReader,
+    DiskFaultError,
     PayloadEncoder,
     TarballStore,
     make_directory,
@@ -28,6 +31,10 @@ from npmmirror.worker_threads import WorkerThreads
 
 _EMPTY = frozenset({Kind.GENESIS, Kind.MARK})
 """A log of these alone holds nothing that an index could lack."""
+ATTACH_SECONDS = 10.0
+"""How long a disk is waited for at the start."""
+HUNG_SECONDS = 1.0
+"""How long a call to a disk that hangs is waited for at the end."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +43,9 @@ log = structlog.get_logger(__name__)
 class Opened:
     """The parts of a data directory, open and in agreement.
 
-    `writing` is the one thread that writes to the archive. `following_since` is the time of the
-    first start of following, `cursor` how far the feed was read; None where nothing was ever
+    `writing` is the one thread that writes to the capture log, `publishing` the one that moves
+    tarballs to their places, which may be on a NAS that hangs. `following_since` is the time of
+    the first start of following, `cursor` how far the feed was read; None where nothing was ever
     followed.
     """
 
@@ -48,15 +56,18 @@ class Opened:
     store: TarballStore
     examiner: Examiner
     writing: WorkerThreads
+    publishing: WorkerThreads
     following_since: str | None
     cursor: Seq | None
 
 
 @asynccontextmanager
 async def open_archive_and_index(
-    config: Config, threads: WorkerThreads, clock: Clock
+    config: Config, threads: WorkerThreads, clock: Clock, *, patient: bool = False
 ) -> AsyncIterator[Opened]:
     """Open both; what a kill left between them is made good.
+
+    Where the disk of the tarballs is away, the `patient` do without it until it comes back.
 
     Raises:
         StorageError: they do not belong together, or one of them cannot be used.
@@ -64,6 +75,10 @@ async def open_archive_and_index(
     storage = config.storage
     async with AsyncExitStack() as stack:
         _make_directories(storage)
+        reading = stack.enter_context(WorkerThreads(2, "npmmirror-tarballs", patience=HUNG_SECONDS))
+        publishing = stack.enter_context(
+            WorkerThreads(1, "npmmirror-publisher", patience=HUNG_SECONDS)
+        )
         writing = stack.enter_context(WorkerThreads(1, "npmmirror-writer"))
         index = await stack.enter_async_context(await IndexWriter.open(storage.index_path))
         reach("start.index_opened")
@@ -95,9 +110,15 @@ async def open_archive_and_index(
             if records:
                 log.warning("rolled_forward", records=records)
         store = TarballStore(
-            staging=storage.staging_path, packages=storage.packages_path, threads=threads
+            staging=storage.staging_path,
+            packages=storage.packages_path,
+            threads=threads,
+            reading=reading,
         )
-        swept = await threads.run(store.prepare)
+        view = await stack.enter_async_context(await IndexReader.open(storage.index_path))
+        held = [file.path for file in await view.held(limit=ENOUGH_HELD)]
+        swept = await threads.run(store.prepare_staging)
+        swept += await _attach(store, held, publishing, storage.packages_path, patient=patient)
         reach("start.swept")
         if swept:
             log.info("staging_swept", files=swept)
@@ -106,10 +127,11 @@ async def open_archive_and_index(
             archive,
             reader,
             index,
-            await stack.enter_async_context(await IndexReader.open(storage.index_path)),
+            view,
             store,
             examiner,
             writing,
+            publishing,
             following.at if following is not None else None,
             await index.cursor(),
         )
@@ -117,11 +139,42 @@ async def open_archive_and_index(
 
 def _make_directories(storage: StorageSection) -> None:
     """Make what is missing, and tell in a sentence what stands in the way."""
-    for path in (storage.data_dir / "captures", storage.staging_path, storage.packages_path):
+    for path in (storage.data_dir / "captures", storage.staging_path):
         try:
             make_directory(path)
         except OSError as error:
             raise StorageError(f"the directory {path} cannot be used: {error.strerror}") from error
+
+
+async def _attach(
+    store: TarballStore,
+    held: list[str],
+    publishing: WorkerThreads,
+    packages: Path,
+    *,
+    patient: bool,
+) -> int:
+    """Take the directory of the tarballs into use; how many temp files lay there.
+
+    A disk that was used before may come back; at the first use it is the configuration that is
+    wrong.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
+    try:
+        with anyio.fail_after(ATTACH_SECONDS):
+            return await publishing.run(store.attach, held)
+    except TimeoutError:
+        away = StorageError(f"the disk of {packages} does not answer")
+    except DiskFaultError as fault:
+        away = fault
+    except OSError as error:
+        raise StorageError(f"the directory {packages} cannot be used: {error.strerror}") from error
+    if not (patient and held):
+        raise away
+    log.error("tarballs_away", error=str(away))
+    return 0
 
 
 def _is_empty(reader: CaptureReader) -> bool:

@@ -3,10 +3,8 @@
 Loads nothing of what a daemon is made of: `npmmirror status` is to be quick.
 """
 
-import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,11 +13,11 @@ from npmmirror import __version__
 from npmmirror.buffer.set_aside import SetAside
 from npmmirror.change import Seq, distance
 from npmmirror.config import Config, StorageSection
+from npmmirror.daemon.disks import Disks, Found, one_each
 from npmmirror.daemon.index_file import index_of
 from npmmirror.index import IndexReader, IndexStatus
 
 Report = dict[str, Any]
-DISK_SECONDS = 5.0
 
 
 async def resting_report(config: Config) -> Report:
@@ -45,8 +43,17 @@ async def resting_report(config: Config) -> Report:
         },
         "fetch": None,
         **index_report(index),
-        "disks": await disks_report(config.storage),
+        "disks": disks_report(await _disks(config, index).look()),
     }
+
+
+def _disks(config: Config, index: IndexStatus) -> Disks:
+    def look() -> None:
+        from npmmirror.archive import Marker  # noqa: PLC0415 - see above: no sooner than needed
+
+        Marker(config.storage.packages_path).look()
+
+    return Disks(config.storage, look if index.tarballs else None)
 
 
 def feed_report(cursor: Seq | None, head: Seq | None, url: str | None, error: str | None) -> Report:
@@ -86,25 +93,16 @@ async def set_aside(storage: StorageSection) -> Report:
     return await anyio.to_thread.run_sync(aside.report)
 
 
-async def disks_report(storage: StorageSection) -> list[Report]:
+def disks_report(found: Sequence[Found]) -> list[Report]:
     """The disks that the mirror lies on, each by the first directory that is on it."""
-    directories = (storage.data_dir, storage.staging_path, storage.packages_path)
-    with anyio.move_on_after(DISK_SECONDS):
-        # A hanging NAS must not hang the status: this call may be left behind.
-        return await anyio.to_thread.run_sync(_looked_at, directories, abandon_on_cancel=True)
-    return [{"path": str(path), "error": "it does not answer"} for path in directories]
-
-
-def _looked_at(directories: Iterable[Path]) -> list[Report]:
-    found: dict[int | Path, Report] = {}
-    for path in directories:
-        try:
-            device, usage = path.stat().st_dev, shutil.disk_usage(path)
-        except OSError as error:
-            found[path] = {"path": str(path), "error": error.strerror}
-            continue
-        found.setdefault(
-            device,
-            {"path": str(path), "free_bytes": usage.free, "total_bytes": usage.total},
-        )
-    return list(found.values())
+    return [
+        {"path": str(one.path), "error": one.error}
+        if one.error is not None
+        else {
+            "path": str(one.path),
+            "free_bytes": one.free_bytes,
+            "total_bytes": one.total_bytes,
+            "free_inodes": one.free_inodes,
+        }
+        for one in one_each(found)
+    ]

@@ -1,9 +1,7 @@
 """`npmmirror run`: the mirror open, following, served on its control socket, until it is stopped."""
 
-import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
 import anyio
 import structlog
@@ -33,8 +31,6 @@ from npmmirror.receipt import Position, Receipt
 TRIM_SECONDS = 30.0
 BUFFER_SECONDS = 2.0
 """The pause before a buffer that is away, or not what it was, is looked at again."""
-ROOM = "room"
-"""Who holds fetching while a disk has too little room."""
 
 log = structlog.get_logger(__name__)
 
@@ -230,23 +226,11 @@ class Daemon:
         reach("start.following_noted")
 
     async def _watch(self) -> None:
-        """Trim the buffer below the checkpoint, and look at the disks, every so often."""
+        """Trim the buffer below the checkpoint every so often."""
         while True:
-            await self._watch_disks()
             self._mirror.deaths.look_around()
             await self._trim()
             await self._clock.sleep(TRIM_SECONDS)
-
-    async def _watch_disks(self) -> None:
-        storage = self._config.storage
-        paths = {storage.data_dir, storage.staging_path, storage.packages_path}
-        least = storage.min_free_bytes
-        # A hanging NAS must not hang the worker threads: this call may be left behind.
-        wrong = await anyio.to_thread.run_sync(_no_room, paths, least, abandon_on_cancel=True)
-        if wrong is None:
-            self._mirror.disk.release(ROOM)
-        else:
-            self._mirror.disk.hold(ROOM, wrong)
 
     async def _trim(self) -> None:
         checkpoint = self._mirror.recorder.checkpoint
@@ -262,15 +246,3 @@ async def _once(event: anyio.Event, call: Callable[[], Awaitable[None]]) -> None
     """Make a call as soon as something has happened."""
     await event.wait()
     await call()
-
-
-def _no_room(paths: Iterable[Path], least: int) -> str | None:
-    """What keeps a directory from taking more; None where all can."""
-    for path in sorted(paths):
-        try:
-            free = shutil.disk_usage(path).free
-        except OSError as error:
-            return f"disk_unavailable: {path}: {error.strerror}"
-        if free < least:
-            return f"disk_low: {path} has less than {least} bytes free"
-    return None

@@ -66,7 +66,7 @@ class Live:
             },
             "fetch": fetch,
             **index_report(index),
-            "disks": await disks_report(self.mirror.config.storage),
+            "disks": disks_report(await self.mirror.disks.look()),
         }
 
     async def glance(self) -> Glance:

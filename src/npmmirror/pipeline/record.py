@@ -31,7 +31,7 @@ from npmmirror.index import (
     StoredDrop,
     StoredFollowing,
 )
-from npmmirror.liveness import Liveness
+from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import HELD, HeldTarball, WorkItem
 from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 RECORDING = "recording"
 """Who holds fetching while a group cannot be made durable."""
+PUBLISHING = "publishing"
+"""Who holds it while a group's tarballs cannot be."""
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 STEP_SECONDS = 3600.0
@@ -71,6 +73,7 @@ class Recorder:
         store: TarballStore,
         index: IndexWriter,
         threads: WorkerThreads,
+        publishing: WorkerThreads,
         *,
         clock: Clock,
         disk: Pause,
@@ -84,12 +87,14 @@ class Recorder:
         self._store = store
         self._index = index
         self._threads = threads
+        self._publishing = publishing
         self._clock = clock
         self._disk = disk
         self._pace = pace
         self._in_work = in_work
         self._liveness = liveness
         self._committed = committed
+        self._grouping = anyio.Lock()
         self._writing = anyio.Lock()
         self._torn = False
         self._earlier: Watermark | None = None
@@ -102,6 +107,8 @@ class Recorder:
         self.finished_seq: Seq | None = None
         """The watermark's, once what it tells of is committed."""
         self.finished = 0
+        self.moving = 0
+        """Tarballs that are being moved to their places just now."""
 
     def follow(
         self, buffer: Buffer, start: Position, cursor: Seq, receipts: Iterable[KeptReceipt]
@@ -156,25 +163,33 @@ class Recorder:
 
     async def commit(self, dones: Sequence[Done], passed: Sequence[int] = ()) -> None:
         """Make a group durable and visible. Faults of the disk are waited out, nothing is lost."""
-        async with self._writing:
-            checkpoint = self._checkpoint(dones, passed)
-            finished_seq = self.watermark.seq if self.watermark is not None else None
-            logged, mark = await self._patiently(partial(self._make_durable, dones))
-            reach("record.durable")
-            tell_moved(dones)
-            group = grouped(
-                dones,
-                logged,
-                mark=mark,
-                checkpoint=checkpoint,
-                finished_receipt=self._finished_receipt(checkpoint),
-            )
-            await self._patiently(partial(self._index.commit, group))
-            self.checkpoint, self.finished_seq = checkpoint, finished_seq
+        async with self._grouping:
+            # The disk of the tarballs may hang: pages are received meanwhile.
+            await self._publish(dones)
+            async with self._writing:
+                mark = await self._record(dones, passed)
         tell_added(dones, mark)
         self._note(dones)
         self._committed(dones)
         reach("record.committed")
+
+    async def _record(self, dones: Sequence[Done], passed: Sequence[int]) -> Mark | None:
+        """The log, then the index."""
+        checkpoint = self._checkpoint(dones, passed)
+        finished_seq = self.watermark.seq if self.watermark is not None else None
+        logged, mark = await self._patiently(partial(self._make_durable, dones))
+        reach("record.durable")
+        tell_moved(dones)
+        group = grouped(
+            dones,
+            logged,
+            mark=mark,
+            checkpoint=checkpoint,
+            finished_receipt=self._finished_receipt(checkpoint),
+        )
+        await self._patiently(partial(self._index.commit, group))
+        self.checkpoint, self.finished_seq = checkpoint, finished_seq
+        return mark
 
     async def begin_following(self, record: NewRecord) -> None:
         """Have the log say, durably, what is followed from here on."""
@@ -219,7 +234,7 @@ class Recorder:
 
     async def settle(self) -> None:
         """Return when every file that has its final name by now is in the index."""
-        async with self._writing:
+        async with self._grouping:
             return
 
     def _checkpoint(self, dones: Sequence[Done], passed: Sequence[int]) -> Position | None:
@@ -237,24 +252,50 @@ class Recorder:
             number = self._unfinished.popleft().number
         return number
 
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def _publish(self, dones: Sequence[Done]) -> None:
+        """Have the group's tarballs durable under their final names.
+
+        Unlike the other steps this one is left behind by a cancellation, for it may hang. That is
+        as a kill in its midst: nothing was written to the log.
+        """
+        moves = [
+            (Path(tarball.staged), tarball.path)
+            for done in dones
+            for tarball in done.tarballs
+            if isinstance(tarball, HeldTarball) and tarball.staged is not None
+        ]
+        if not moves:
+            return
+        self.moving = len(moves)
+        try:
+            await self._patiently(partial(self._move, moves), holder=PUBLISHING, shield=False)
+        finally:
+            self.moving = 0
+
+    async def _move(self, moves: Sequence[tuple[Path, str]]) -> None:
+        with at_rest():  # a NAS may be away for days
+            await self._publishing.run(self._store.publish, moves)
+
+    async def _patiently(
+        self, step: Callable[[], Awaitable[T]], *, holder: str = RECORDING, shield: bool = True
+    ) -> T:
         """Take a step of the commit until the disk lets it succeed.
 
-        A step that is under way is never cancelled; between two tries the whole may be: what is
-        in the log by then is indexed at the next start. Fetching is held meanwhile: the recorder
+        A step that is under way is never cancelled where it is `shield`ed; between two tries the
+        whole may be: what is in the log by then is indexed at the next start. Fetching is held meanwhile: the recorder
         tries by itself, whoever else waits, and nobody else's luck with another disk counts.
         """
         seconds = FIRST_SECONDS
         while True:
             try:
-                with self._liveness.watch("record", STEP_SECONDS), anyio.CancelScope(shield=True):
+                with self._liveness.watch("record", STEP_SECONDS), anyio.CancelScope(shield=shield):
                     result = await step()
             except (DiskFaultError, IndexUnavailableError) as fault:
-                self._disk.hold(RECORDING, f"disk: {fault}")
+                self._disk.hold(holder, f"disk: {fault}")
                 await self._clock.sleep(self._clock.jitter(seconds / 2, seconds))
                 seconds = min(seconds * 2, LONGEST_SECONDS)
             else:
-                self._disk.release(RECORDING)
+                self._disk.release(holder)
                 return result
 
     async def _make_durable(self, dones: Sequence[Done]) -> tuple[list[Logged], Mark | None]:
@@ -271,15 +312,7 @@ class Recorder:
         return result
 
     def _write(self, dones: Sequence[Done], at: str) -> tuple[list[Logged], Mark | None]:
-        """In the writer's thread: tarballs to their names, then the log with its mark."""
-        self._store.publish(
-            [
-                (Path(tarball.staged), tarball.path)
-                for done in dones
-                for tarball in done.tarballs
-                if isinstance(tarball, HeldTarball) and tarball.staged is not None
-            ]
-        )
+        """In the writer's thread: the log with its mark."""
         logged = [append(self._archive, done) for done in dones]
         mark = seal(self._archive, self.cursor, at) if any(logged) else None
         return logged, mark

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
-from npmmirror.archive import DiskFaultError, Staged, TarballStore, TarballTooLargeError
+from npmmirror.archive import (
+    DiskFaultError,
+    Staged,
+    TarballsAwayError,
+    TarballStore,
+    TarballTooLargeError,
+)
 from npmmirror.clock import Clock
 from npmmirror.failpoints import reach
 from npmmirror.integrity import Expected, Hasher
@@ -97,7 +103,11 @@ class TarballFetcher:
         if claim.tarball is None:
             return MissedTarball(claim.version, Skipped("no_dist", "the manifest names no tarball"))
         path = tarball_path(package, claim.version, self._hash_length)
-        adopted = await self._adopt(claim, path)
+        try:
+            adopted = await self._adopt(claim, path)
+        except TarballsAwayError as fault:
+            self._disk.fault("disk", str(fault))
+            return _failed(claim, "disk", str(fault), counts=False)
         if adopted is not None:
             return adopted
         outcome: TarballOutcome = MissedTarball(claim.version, Failed("not_tried", None))
@@ -111,10 +121,16 @@ class TarballFetcher:
         """The file that already has the final name, where its bytes are the right ones.
 
         The index does not know it: it was left by a kill, or came back with an older index.
+
+        Raises:
+            TarballsAwayError: nobody knows what is there, for the disk is away.
         """
         hasher = Hasher(Expected.of(claim.integrity, claim.shasum))
         try:
-            size = await self._store.hash_file(path, hasher)
+            with at_rest():  # a NAS may be away for days
+                size = await self._store.hash_file(path, hasher)
+        except TarballsAwayError:
+            raise
         except DiskFaultError:
             return None
         if size is None or not hasher.matches:

@@ -12,6 +12,7 @@ from npmmirror.clock import Clock
 from npmmirror.config import Config
 from npmmirror.daemon.opening import Opened
 from npmmirror.daemon.verification.tally import Phase, Tell
+from npmmirror.errors import NpmmirrorError
 from npmmirror.index import IndexReader, IndexWriter
 from npmmirror.worker_threads import WorkerThreads
 
@@ -22,6 +23,7 @@ LANES = 2
 """Files that are read at the same time."""
 TELL_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,10 @@ async def bench_of(
             )
     finally:
         # What is being read is read to its end first; a NAS that hangs is not waited for.
+        threads.dismiss()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await anyio.to_thread.run_sync(threads.close, abandon_on_cancel=True)
+            while threads.alive:  # noqa: ASYNC110 - a thread's end wakes nobody
+                await anyio.sleep(POLL_SECONDS)
 
 
 class Ticker:
@@ -104,15 +108,27 @@ class Ticker:
 
 
 async def side_by_side(items: Sequence[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
-    """The results of the work on each item, in their order, two at a time."""
+    """The results of the work on each item, in their order, two at a time.
+
+    Raises:
+        NpmmirrorError: the first that the work raised; no further item was begun.
+    """
     results: dict[int, R] = {}
+    errors: list[NpmmirrorError] = []
     waiting = iter(enumerate(items))
 
     async def lane() -> None:
         for place, item in waiting:
-            results[place] = await work(item)
+            try:
+                results[place] = await work(item)
+            except NpmmirrorError as error:
+                errors.append(error)
+            if errors:
+                return
 
     async with anyio.create_task_group() as tasks:
         for _ in range(min(LANES, len(items))):
             tasks.start_soon(lane)
+    if errors:
+        raise errors[0]
     return [results[place] for place in range(len(items))]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from npmmirror.archive import DiskFaultError
+from npmmirror.archive import DiskFaultError, TarballsAwayError
 from npmmirror.clock import timestamp
 from npmmirror.daemon.verification.bench import Bench, Ticker, side_by_side
 from npmmirror.daemon.verification.tally import Note, Tally, What
@@ -38,10 +38,16 @@ def judge(file: HeldFile, size: int | None, hasher: Hasher) -> Verdict:
 
 
 async def examine(bench: Bench, file: HeldFile) -> Verdict:
-    """Hash a file again."""
+    """Hash a file again.
+
+    Raises:
+        TarballsAwayError: the directory of the tarballs is not there.
+    """
     hasher = Hasher(Expected.of(file.integrity, file.shasum))
     try:
         size = await bench.store.hash_file(file.path, hasher)
+    except TarballsAwayError:
+        raise
     except DiskFaultError as fault:
         return Verdict(What.UNREADABLE, str(fault))
     except ValueError as error:

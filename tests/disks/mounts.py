@@ -1,0 +1,123 @@
+"""File systems that are full, hang, go away and come back: real ones, mounted by root."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+DEADLINE_SECONDS = 20
+
+
+class Nas:
+    """A directory that another process serves through FUSE, as a network file system is served.
+
+    Every call into it waits for that process (`hang`), fails while that is gone (`die`), and finds
+    an empty directory of another device where nothing is mounted (`unmount`).
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.point = directory / "nas"
+        self._behind = directory / "behind"
+        self._process: subprocess.Popen[bytes] | None = None
+        for made in (self.point, self._behind):
+            made.mkdir()
+        self.packages = self.point / "packages"
+
+    def __enter__(self) -> Self:
+        self.mount()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Leave neither process nor mount behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.die()
+        if os.path.ismount(self.point) or not _answers(self.point):
+            self.unmount()
+
+    @property
+    def stored(self) -> list[str]:
+        """What lies on it, seen past the mount."""
+        return sorted(path.name for path in self._behind.rglob("*.tgz"))
+
+    @property
+    def shadowed(self) -> list[str]:
+        """What lies in the mount point itself. Only while it is not mounted."""
+        return sorted(path.name for path in self.point.rglob("*"))
+
+    def mount(self) -> None:
+        """Serve it."""
+        command = ["bindfs", "-f", str(self._behind), str(self.point)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not os.path.ismount(self.point):
+            assert self._process.poll() is None, "bindfs ended"
+            assert time.monotonic() < deadline, "bindfs does not mount"
+            time.sleep(0.01)
+
+    def hang(self) -> None:
+        """Answer nothing."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer what was asked meanwhile."""
+        self._send(signal.SIGCONT)
+
+    def die(self) -> None:
+        """The server is gone; whoever asks is told ENOTCONN."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE_SECONDS)
+
+    def unmount(self) -> None:
+        """An empty directory is left. The server ends with its mount, unless it hangs."""
+        subprocess.run(["umount", "--lazy", str(self.point)], check=True)
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE_SECONDS)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+class LocalDisk:
+    """An ext4 file system in a file, which can be frozen: then every write to it hangs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.point = directory / "disk"
+        self._image = directory / "disk.ext4"
+
+    def __enter__(self) -> Self:
+        self.point.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(32 << 20)
+        for command in (
+            ["mkfs.ext4", "-q", "-F", str(self._image)],
+            ["mount", "-o", "loop", str(self._image), str(self.point)],
+        ):
+            subprocess.run(command, check=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        subprocess.run(
+            ["fsfreeze", "--unfreeze", str(self.point)], check=False, capture_output=True
+        )
+        subprocess.run(["umount", "--lazy", str(self.point)], check=True)
+
+    def freeze(self) -> None:
+        """Writes wait; what is only read is answered."""
+        subprocess.run(["fsfreeze", "--freeze", str(self.point)], check=True)
+
+    def thaw(self) -> None:
+        """They go on."""
+        subprocess.run(["fsfreeze", "--unfreeze", str(self.point)], check=True)
+
+
+def _answers(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
