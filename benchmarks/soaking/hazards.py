@@ -51,38 +51,38 @@ def _date() -> str:
 
 NETWORK: dict[str, Callable[[], Faults]] = {
     "429 for everything": lambda: [_one("*", 1.0, "status", code=429)],
-    "429 with Retry-After": lambda: [_one("*", 0.3, "status", code=429, retry_after="3")],
-    "503": lambda: [_one("*", 0.3, "status", code=503)],
-    "503 with a date": lambda: [_one("*", 0.3, "status", code=503, retry_after=_date())],
+    "429 with Retry-After": lambda: [_one("*", 0.15, "status", code=429, retry_after="3")],
+    "503": lambda: [_one("*", 0.15, "status", code=503)],
+    "503 with a date": lambda: [_one("*", 0.15, "status", code=503, retry_after=_date())],
     "5xx": lambda: [
-        _one("packument", 0.5, "status", code=500),
-        _one("tarball", 0.5, "status", code=504),
-        _one("feed", 0.5, "status", code=502),
+        _one("packument", 0.2, "status", code=500),
+        _one("tarball", 0.2, "status", code=504),
+        _one("feed", 0.2, "status", code=502),
     ],
     "resets": lambda: [
-        _one("packument", 0.4, "reset", after=None),
-        _one("tarball", 0.4, "reset", after=100),
-        _one("feed", 0.4, "reset", after=50),
+        _one("packument", 0.15, "reset", after=None),
+        _one("tarball", 0.15, "reset", after=100),
+        _one("feed", 0.15, "reset", after=50),
     ],
     "truncated": lambda: [
-        _one("packument", 0.4, "truncated"),
-        _one("tarball", 0.4, "truncated"),
-        _one("feed", 0.4, "truncated"),
+        _one("packument", 0.15, "truncated"),
+        _one("tarball", 0.15, "truncated"),
+        _one("feed", 0.15, "truncated"),
     ],
     "slow drip": lambda: [
-        _one("packument", 0.3, "drip", rate=2_000.0),
-        _one("tarball", 0.3, "drip", rate=20_000.0),
+        _one("packument", 0.15, "drip", rate=2_000.0),
+        _one("tarball", 0.15, "drip", rate=20_000.0),
     ],
     "wrong bytes": lambda: [
-        _one("packument", 0.3, "altered"),
-        _one("tarball", 0.4, "altered"),
+        _one("packument", 0.15, "altered"),
+        _one("tarball", 0.15, "altered"),
         _one("tarball", 0.2, "wrong_length"),
         _one("feed", 0.1, "altered"),
     ],
     "HTML for everything": lambda: [_one("*", 1.0, "html_page")],
     "HTML now and then": lambda: [
-        _one("packument", 0.3, "html_page"),
-        _one("tarball", 0.3, "html_page"),
+        _one("packument", 0.15, "html_page"),
+        _one("tarball", 0.15, "html_page"),
     ],
     "wrong encodings": lambda: [
         _one("packument", 0.2, "wrong_encoding"),
@@ -95,20 +95,21 @@ NETWORK: dict[str, Callable[[], Faults]] = {
         _one("packument", 0.03, "zeros", number=300 * MIB),
         _one("tarball", 0.05, "zeros", number=40 * MIB),
     ],
-    "empty answers": lambda: [_one("*", 0.3, "empty")],
+    "empty answers": lambda: [_one("*", 0.15, "empty")],
     "stalls": lambda: [_one("*", 0.1, "stall"), _one("tarball", 0.1, "stall", after=10)],
     "redirects elsewhere": lambda: [
-        _one("packument", 0.3, "redirect"),
-        _one("tarball", 0.3, "redirect"),
+        _one("packument", 0.15, "redirect"),
+        _one("tarball", 0.15, "redirect"),
     ],
-    "404 for tarballs": lambda: [_one("tarball", 0.5, "status", code=404)],
+    "404 for tarballs": lambda: [_one("tarball", 0.2, "status", code=404)],
 }
 
 
 def network(upstream: RemoteUpstream) -> Iterator[Hazard]:
     """What upstream answers."""
     for name, faults in NETWORK.items():
-        yield _armed(upstream, name, faults)
+        longest = 5.0 if "everything" in name else 15.0
+        yield _armed(upstream, name, faults, longest=longest)
     yield _armed(
         upstream,
         "404 for documents",

@@ -13,7 +13,7 @@ from random import Random
 from typing import IO
 
 EACH_SECONDS = 4.0
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 AT_ONCE = 2
 STATUSES = {0, 1, 75}
 """What is documented, of commands that are well written and not interrupted."""
