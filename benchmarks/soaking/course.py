@@ -78,10 +78,9 @@ class Soak:
         self.daemon = Daemon(directory, self._configured(), self._data_dir)
         stack.callback(self.daemon.kill)
         self.storm = Storm(list(self._hazards(disks)), Random(f"storm {seed}"), seconds=seconds)
-        names = list(self.journal.names())
         self.outside = stack.enter_context(
             closing(
-                Outside(self.daemon.config, Random(f"typist {seed}"), lambda: names, self._is_sound)
+                Outside(self.daemon.config, Random(f"typist {seed}"), self._names, self._is_sound)
             )
         )
         self.judge = Judge(
@@ -101,6 +100,8 @@ class Soak:
         for number in range(1, rounds + 1):
             lives_on = number > rounds / 2 and rounds > 1
             self._round(number, rounds, lives_on=lives_on)
+            if self.deviations or self.daemon.deviations or self.outside.deviations:
+                break  # what comes after it proves nothing
         self._end()
 
     def elapsed(self) -> float:
@@ -300,6 +301,10 @@ class Soak:
     def _is_sound(self) -> bool:
         """Whether nothing is wrong with the mirror's disks."""
         return not self.storm.is_in("disk")
+
+    def _names(self) -> list[str]:
+        """The packages that there are."""
+        return list(self.journal.names())
 
     def say(self, line: str) -> None:
         """A line for people."""

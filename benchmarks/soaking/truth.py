@@ -123,7 +123,7 @@ def summary(revision: Revision) -> dict[str, Any]:
     }
 
 
-@lru_cache(20_000)
+@lru_cache(8_000)
 def _digests(manifest: bytes) -> tuple[str, str, str | None]:
     said = orjson.loads(manifest)
     deprecated = said.pop("deprecated", None)

@@ -7,6 +7,7 @@ Commands are those of `npmmirror.testing.commands`, and those below.
 
 import argparse
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ class Steering:
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until the standard input ends."""
+    # Clients that go away in the midst are the purpose; bugs are told by a command.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     registry = ScriptedRegistry(seed=options.seed)
     journal = Journal(options.journal)
     life = Life(registry, journal, seed=options.seed, packages=options.packages)
