@@ -39,7 +39,7 @@ def test_what_is_paused_and_why() -> None:
 def test_nothing_is_known_yet() -> None:
     """A start that waits for the feed."""
     now = Glance(in_work=0, finished=0, following=False, troubles=("the feed: http_503",))
-    assert line(now, None) == "waiting to follow: 0 in work; the feed: http_503"
+    assert line(now, 0.0) == "waiting to follow: 0 in work; the feed: http_503"
 
 
 def test_draining() -> None:

@@ -25,8 +25,9 @@ def line(now: Glance, changes_per_second: float | None, *, draining: bool = Fals
     """What the daemon does, then how fast, how far behind, and what is in the way."""
     if draining:
         return f"draining: {now.in_work:,} in work"
+    known = now.following and changes_per_second is not None
     parts = [
-        f"{changes_per_second:,.1f} changes/s" if changes_per_second is not None else "",
+        f"{changes_per_second:,.1f} changes/s" if known else "",
         *_behind(now),
         f"{now.in_work:,} in work",
     ]

@@ -64,7 +64,8 @@ class Supervision:
         """The control socket answers; the mirror follows, or waits for who is away."""
         if not self._is_ready:
             self._is_ready = True
-            self._notifier.tell(READY=1)
+            self._told = None
+            self._notifier.tell(READY=1, STATUS=await self._line(self._clock.monotonic()))
 
     async def run(self, stop: anyio.Event) -> None:
         """Tell until cancelled; after the stop, of the end."""

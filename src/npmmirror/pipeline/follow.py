@@ -60,6 +60,7 @@ class Follower:
             try:
                 return (await self._upstream.head()).update_seq
             except UpstreamError as error:
+                self.error = str(error)
                 waits()
                 await self._back_off(error)
         return since
