@@ -143,6 +143,13 @@ class Broker:
             time.sleep(0.02)
         return self
 
+    def revive(self) -> Self:
+        """See that it runs."""
+        if self._process is None:
+            return self.start()
+        self.resume()
+        return self
+
     def kill(self) -> None:
         """SIGKILL."""
         self._end(signal.SIGKILL)

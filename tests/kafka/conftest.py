@@ -1,7 +1,7 @@
 """Brokers for tests: one that is shared and stays, and ones that a test may break."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from npmmirror.buffer.set_aside import SetAside
 from npmmirror.clock import SystemClock
 from npmmirror.config import KafkaSection
 from tests.kafka.broker import Broker, shared_broker
-
-MakeBuffer = Callable[..., KafkaBuffer]
+from tests.kill.pair import Pair
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +53,38 @@ def buffer_of(made: KafkaSection, directory: Path) -> KafkaBuffer:
     """A buffer that was not used yet."""
     aside = SetAside(directory / "set_aside")
     return KafkaBuffer(made, connection_options(made), aside, SystemClock().now)
+
+
+def settings(address: str, topic: str, **keys: object) -> dict[str, object]:
+    """As `section`, for a daemon's environment; further keys of buffer.kafka by keyword."""
+    given = {
+        "bootstrap_servers": address,
+        "topic": topic,
+        "partitions": 3,
+        "keep_hours": 0,
+        "poll_seconds": 0.3,
+        "request_seconds": 3,
+    }
+    kafka = {f"BUFFER__KAFKA__{key.upper()}": value for key, value in (given | keys).items()}
+    return {"BUFFER__BACKEND": "kafka", **kafka}
+
+
+@pytest.fixture(scope="module")
+def frail_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that tests of one module break one after the other."""
+    with Broker(tmp_path_factory.mktemp("frail")) as one:
+        yield one
+
+
+@pytest.fixture
+def frail(frail_broker: Broker) -> Broker:
+    """That broker, in good order."""
+    return frail_broker.revive()
+
+
+@pytest.fixture
+def pair(frail: Broker, topic: str, tmp_path: Path) -> Iterator[Pair]:
+    """Two mirrors that are alike: one on SQLite, the other one, on Kafka, not running."""
+    made = Pair(tmp_path, settings(frail.address, topic))
+    yield made
+    made.close()

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import anyio
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from npmmirror.buffer.base import Buffer
 from tests.buffer.contract import BufferContract
+from tests.kafka.clients import delete_topic
 from tests.kafka.conftest import buffer_of, section
 
 pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
@@ -27,18 +26,6 @@ class KafkaPlace:
 
     async def replace(self) -> None:
         await delete_topic(self.section.bootstrap_servers[0], self.section.topic)
-
-
-async def delete_topic(address: str, topic: str) -> None:
-    """Delete a topic, as another program would."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-        while topic in await admin.list_topics():  # noqa: ASYNC110 - nobody tells of it
-            await anyio.sleep(0.02)
-    finally:
-        await admin.close()
 
 
 @pytest.fixture

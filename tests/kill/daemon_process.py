@@ -138,6 +138,20 @@ class MirrorDaemon:
                 return said.timestamp() - self._started_at
         return None
 
+    def status(self) -> Any:
+        """What `npmmirror status` says."""
+        return self.said("status", "--json")
+
+    def said(self, *words: str) -> Any:
+        """What another process of npmmirror says, as JSON, about the same mirror."""
+        command = [sys.executable, "-m", "npmmirror", "--config", str(self._config), *words]
+        environment = os.environ | self._settings
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=DEADLINE_SECONDS, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return orjson.loads(done.stdout)
+
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         return self._end(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """A mirror that is killed beside one that is not."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,14 +15,18 @@ LIVING = ("--living", "10", "--share", "0.7", "--seed", "7")
 
 
 class Pair:
-    """Two mirrors of one upstream: one is left alone, the other one is killed."""
+    """Two mirrors of one upstream: one is left alone, the other one is killed.
 
-    def __init__(self, directory: Path) -> None:
+    `settings` are those of the other one, over `SETTINGS`.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, object] | None = None) -> None:
         self._stack = ExitStack()
         enter = self._stack.enter_context
         self.upstream = enter(RemoteUpstream(*LIVING))
         self.undisturbed = enter(MirrorDaemon(directory / "undisturbed", self.upstream, SETTINGS))
-        self.disturbed = enter(MirrorDaemon(directory / "disturbed", self.upstream, SETTINGS))
+        other = SETTINGS | dict(settings or {})
+        self.disturbed = enter(MirrorDaemon(directory / "disturbed", self.upstream, other))
         self.undisturbed.start()
         self.disturbed.start()
         self.undisturbed.wait_for_head()

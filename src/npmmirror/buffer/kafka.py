@@ -36,6 +36,7 @@ from npmmirror.buffer.kafka_session import (
     Extent,
     Record,
     Session,
+    is_cancelled,
     tail_of,
     why_unreachable,
 )
@@ -136,10 +137,7 @@ class KafkaBuffer:
         for batches in zip_longest(*([(n, one) for one in own] for n, own in page.batches.items())):
             for partition, batch in filter(None, batches):
                 count = batch.record_count()
-                future = await session.producer.send_batch(
-                    batch, self._section.topic, partition=partition
-                )
-                sent.append((partition, count, future))
+                sent.append((partition, count, await session.send(batch, partition)))
         answers = await asyncio.gather(*(future for *_, future in sent), return_exceptions=True)
         ends: dict[int, int] = {}
         for (partition, count, _), answer in zip(sent, answers, strict=True):
@@ -341,6 +339,11 @@ class KafkaBuffer:
             await self._let_go()
             self._changed = "records that were not read yet are gone"
             raise BufferChangedError(self._changed) from error
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            # Another call let go of the session, and aiokafka's own tasks ended under this one.
+            raise BufferUnavailableError("the connection to Kafka was given up") from error
         except (KafkaError, OSError) as error:
             await self._let_go()
             raise BufferUnavailableError(await self._told(error)) from error

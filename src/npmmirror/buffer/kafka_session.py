@@ -6,7 +6,8 @@ producer has under way when its broker goes away cannot be told apart from what 
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
@@ -35,11 +36,14 @@ FETCH_BYTES: Final = 256 << 10
 FETCH_ALL_BYTES: Final = 8 << 20
 BATCH_BYTES: Final = 512 << 10
 CLOSE_SECONDS: Final = 5.0
-UNKNOWN: Final = -1
-log = structlog.get_logger(__name__)
-
 CREATE_SECONDS: Final = 0.05
 """Between two looks for a topic that was just created."""
+UNKNOWN: Final = -1
+
+log = structlog.get_logger(__name__)
+# Failures are told by the buffer, once and in plain words; these lines come by the dozen a second.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+logging.getLogger("aiokafka").propagate = False
 
 Record: TypeAlias = Any
 """aiokafka's `ConsumerRecord`, which has no types."""
@@ -84,6 +88,7 @@ class Session:
         self._all = [TopicPartition(section.topic, n) for n in range(topic.partitions)]
         self._at = [0] * topic.partitions
         self._closing = closing
+        self._sent: set[asyncio.Future[Any]] = set()
         consumer.assign(self._all)
         for one in self._all:
             # Before anything is awaited: a partition without a position is an error.
@@ -125,7 +130,7 @@ class Session:
                 fetch_max_bytes=FETCH_ALL_BYTES,
                 **common,
             )
-            stack.push_async_callback(_quietly, consumer.stop)
+            stack.push_async_callback(_end_consumer, consumer)
             await consumer.start()
             return cls(
                 section,
@@ -136,8 +141,23 @@ class Session:
                 closing=stack.pop_all(),
             )
 
+    async def send(self, batch: Any, partition: int) -> asyncio.Future[Any]:
+        """Send a batch; what it was acknowledged with comes later.
+
+        Raises:
+            KafkaError: it cannot be sent.
+        """
+        future: asyncio.Future[Any] = await self.producer.send_batch(
+            batch, self._section.topic, partition=partition
+        )
+        self._sent.add(future)
+        future.add_done_callback(self._sent.discard)
+        return future
+
     async def close(self) -> None:
-        """Let go of all connections, whatever is under way."""
+        """Let go of all connections, whatever is under way: it fails."""
+        for future in [future for future in self._sent if not future.done()]:
+            future.set_exception(KafkaConnectionError("the session was closed"))
         with anyio.move_on_after(2 * CLOSE_SECONDS, shield=True):
             await self._closing.aclose()
 
@@ -349,10 +369,29 @@ def tail_of(record: Record | None) -> Any:
     return None if record is None else kafka_records.tail_of(record.value, record.headers)
 
 
-async def _quietly(close: Any) -> None:
+def is_cancelled() -> bool:
+    """Whether it is the calling task itself that is to end.
+
+    aiokafka lets the cancellation of its own tasks out to whoever waits for them.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
     """Close a client; one that is in trouble is left to itself after a while."""
     with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(KafkaError, OSError):
-        await close()
+        try:
+            await close()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+
+
+async def _end_consumer(consumer: AIOKafkaConsumer) -> None:
+    await _quietly(consumer.stop)
+    # Where its fetcher was in trouble, `stop` ends before it comes to this.
+    await _quietly(consumer._client.close)  # noqa: SLF001 - as told above
 
 
 async def _end_producer(producer: AIOKafkaProducer) -> None:

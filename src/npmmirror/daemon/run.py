@@ -162,8 +162,8 @@ class Daemon:
                 await self._mirror.recorder.unfollow()
                 return await self._standing()
             except (BufferUnavailableError, BufferChangedError) as error:
-                await feed.buffer_is_away(error, BUFFER_SECONDS)
                 self._answering.set()
+                await feed.buffer_is_away(error, BUFFER_SECONDS)
 
     async def _standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, held against the buffer."""

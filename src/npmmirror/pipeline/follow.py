@@ -115,9 +115,11 @@ class Follower:
 
     async def _keep(self, page: Page, before: Seq | None) -> None:
         if page.changes:
-            end, tail = await self._buffer.append(
-                page.changes, observed_at=timestamp(self._clock.now()), source=self._source
-            )
+            at = timestamp(self._clock.now())
+            with at_rest():  # a broker may take its time; the buffer itself gives up one day
+                end, tail = await self._buffer.append(
+                    page.changes, observed_at=at, source=self._source
+                )
         elif page.last_seq != before:
             end, tail = await self._buffer.end(), ""
         else:
