@@ -4,6 +4,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -159,7 +160,7 @@ def deaths(daemon: Daemon, dice: Random) -> Iterator[Hazard]:
     """The process dies, or is stopped, and is started again."""
 
     def killed() -> bool:
-        if daemon.pid is None or daemon.is_stopping:
+        if not daemon.is_up or daemon.is_stopping:
             return False
         daemon.kill()
         daemon.start_in(dice.choice((0.0, dice.uniform(0.0, 4.0))))
@@ -176,15 +177,15 @@ def deaths(daemon: Daemon, dice: Random) -> Iterator[Hazard]:
         return True
 
     def stopped() -> bool:
-        if daemon.pid is None or daemon.is_stopping:
+        if not daemon.is_up or daemon.is_stopping:
             return False
         daemon.stop()
         daemon.start_in(0.0)
         return True
 
-    yield Hazard("SIGKILL", "process", killed, weight=4.0)
-    yield Hazard("SIGKILL twice", "process", killed_young, weight=2.0)
-    yield Hazard("SIGTERM", "process", stopped, weight=2.0)
+    yield Hazard("SIGKILL", "process", killed, weight=2.0)
+    yield Hazard("SIGKILL twice", "process", killed_young, weight=0.7)
+    yield Hazard("SIGTERM", "process", stopped)
 
 
 def hardships(daemon: Daemon, dice: Random) -> Iterator[Hazard]:
@@ -205,7 +206,8 @@ def hardships(daemon: Daemon, dice: Random) -> Iterator[Hazard]:
     def enough_descriptors() -> None:
         pid, limit = limits.pop()
         if pid == daemon.pid:
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
 
     def frozen() -> bool:
         daemon.send(signal.SIGSTOP)
