@@ -11,7 +11,7 @@ import pytest
 
 from npmmirror.testing.remote import RemoteUpstream
 from tests.disks.daemon import DiskDaemon
-from tests.disks.mounts import LocalDisk, Nas
+from tests.disks.mounts import LocalDisk, Nas, SmallDisk
 from tests.machine import missing
 
 Start = Callable[..., DiskDaemon]
@@ -53,6 +53,15 @@ def local_disk(tmp_path: Path) -> Iterator[LocalDisk]:
     if os.geteuid() != 0 or not _has_loop() or shutil.which("mkfs.ext4") is None:
         missing("the right to mount, a loop device, or mkfs.ext4")
     with LocalDisk(tmp_path) as disk:
+        yield disk
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A mounted tmpfs under the directory's name that the test is given."""
+    if os.geteuid() != 0:
+        missing("the right to mount a tmpfs")
+    with SmallDisk(tmp_path / request.param) as disk:
         yield disk
 
 

@@ -1,5 +1,6 @@
 """File systems that are full, hang, go away and come back: real ones, mounted by root."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -121,3 +122,46 @@ def _answers(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+class SmallDisk:
+    """A tmpfs that is filled up, with bytes or with files, and made room on again."""
+
+    def __init__(self, point: Path) -> None:
+        self.point = point
+        self._ballast = point / "ballast"
+
+    def __enter__(self) -> Self:
+        self.point.mkdir(parents=True)
+        self._mount("size=16m,nr_inodes=400")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        subprocess.run(["umount", "--lazy", str(self.point)], check=True)
+
+    def fill(self) -> None:
+        """To the last byte."""
+        with self._ballast.open("wb", buffering=0) as ballast:
+            for piece in (1 << 20, 4096, 1):
+                try:
+                    while True:
+                        ballast.write(bytes(piece))
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC  # noqa: PT017 - what the disk said
+
+    def empty(self) -> None:
+        """Make room."""
+        self._ballast.unlink()
+
+    def take_inodes(self) -> None:
+        """Let it hold no further file."""
+        used = os.statvfs(self.point)
+        self._mount(f"remount,nr_inodes={used.f_files - used.f_ffree}")
+
+    def give_inodes(self) -> None:
+        """Let it hold as many as before."""
+        self._mount("remount,nr_inodes=400")
+
+    def _mount(self, options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.point)]
+        subprocess.run(command, check=True)

@@ -1,6 +1,7 @@
 """What can go wrong with upstream, told apart by what the caller does next."""
 
 import errno
+import os
 import ssl
 
 import aiohttp
@@ -27,7 +28,7 @@ class HostFault(UpstreamError):  # noqa: N818 - named for what the caller does: 
 
     `retry_after` are the seconds that the host asked for (or that its throttle still holds).
     Reasons: `dns`, `refused`, `unreachable`, `connect_timeout`, `tls`, `proxy`, `http_429`,
-    `http_503`, `throttled`.
+    `http_503`, `throttled`; and `descriptors`, where it is our own machine that cannot.
     """
 
     def __init__(self, reason: str, detail: str = "", retry_after: float | None = None) -> None:
@@ -58,7 +59,9 @@ def shown(url: URL) -> str:
 
 def translated(error: Exception, url: URL) -> UpstreamError:
     """One of our errors for one of `FOREIGN`."""
-    detail = f"{shown(url)}: {str(error) or type(error).__name__}"
+    if isinstance(error, aiohttp.ClientConnectorError) and _no_descriptor_left(error):
+        return HostFault("descriptors", f"no file descriptor is left to reach {shown(url)}")
+    detail = f"{shown(url)}: {_said(error)}"
     for kinds, reason in _HOST_FAULTS:
         if isinstance(error, kinds):
             return HostFault(reason, detail)
@@ -71,6 +74,30 @@ def translated(error: Exception, url: URL) -> UpstreamError:
         if isinstance(error, kinds):
             return ServerFault(reason, detail)
     return ServerFault("reset", detail)
+
+
+def _said(error: Exception) -> str:
+    """The error in as few words as tell it; aiohttp's own repeat host and port."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause
+        return f"its certificate is not accepted: {why}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"its name cannot be resolved: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _no_descriptor_left(error: aiohttp.ClientConnectorError) -> bool:
+    """Whether it is for that; a resolver that cannot open its socket does not say so."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return True
+    if not isinstance(error, aiohttp.ClientConnectorDNSError):
+        return False
+    try:
+        os.close(os.dup(2))
+    except OSError as refused:
+        return refused.errno in {errno.EMFILE, errno.ENFILE}
+    return False
 
 
 # The first match counts: aiohttp's classes are each other's bases.
