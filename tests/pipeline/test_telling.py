@@ -231,7 +231,7 @@ def test_tarballs_that_are_not_wanted_come_with_their_change(
 def test_the_stages_are_told_at_debug(everything: Lines) -> None:
     """By the names that the first NPM-Mirror gave its topics."""
     tell_moved([mirrored(), done(Mirrored(), held(staged=None), package="adopted")])
-    mark = Mark(9, AT, Location(1, 0), "00", 7)
+    mark = Mark(9, AT, "00", Location(1, 0), 7)
     tell_added([mirrored(), done(Failed("timeout", None), package="failed")], mark)
     assert [(line["event"], line["package"], line["seq"]) for line in everything] == [
         ("moved_to_remote", "a", 7),
@@ -242,5 +242,5 @@ def test_the_stages_are_told_at_debug(everything: Lines) -> None:
 def test_the_stages_are_not_told_at_info(lines: Lines) -> None:
     """Tailing is not drowned."""
     tell_moved([mirrored()])
-    tell_added([mirrored()], Mark(9, AT, Location(1, 0), "00", 7))
+    tell_added([mirrored()], Mark(9, AT, "00", Location(1, 0), 7))
     assert lines == []
