@@ -3,21 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from npmmirror.buffer.base import BufferUnavailableError
+
+Unit = Literal["file", "record"]
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """Where a buffer's changes lie (paths, or a topic's name), how many things, of how many bytes.
+    """Where a buffer's changes lie (paths, or a topic's name), and how many units those are.
 
-    `count` and `size` are of files, or of whatever else the places are made of.
+    `size` is in bytes, None where nobody tells it.
     """
 
     places: tuple[str, ...] = ()
     count: int = 0
-    size: int = 0
+    size: int | None = 0
+    unit: Unit = "file"
 
 
 class BufferStock(Protocol):

@@ -169,9 +169,9 @@ def _tell(plan: "Plan") -> None:
         words = ", ".join(plan.unfinished)
         say(f"An earlier reset ({words}) was not finished; it is finished now.")
     rows = [
-        (going.part, plural(going.count, "file"), shown_bytes(going.size))
+        (going.part, plural(going.count, going.unit), _size(going.size))
         if going.part != "cursor"
-        else (going.part, "known" if plan.cursor is not None else "not known", "")
+        else (going.part, "not known" if plan.cursor is None else plan.cursor, "")
         for going in plan.going
     ]
     say("what goes")
@@ -189,12 +189,16 @@ def _tell(plan: "Plan") -> None:
             say(f"    {visible(stranger)}")
 
 
+def _size(size: int | None) -> str:
+    return "" if size is None else shown_bytes(size)
+
+
 def _meaning(plan: "Plan") -> Iterator[tuple[str, str]]:
     parts = set(plan.parts)
     for part in plan.parts:
         text = _EFFECTS[part]
         if part == "cursor":
-            text += f" ({plan.cursor}): `run` begins at follow.since = {plan.since!r} again"
+            text += f"; `run` begins at follow.since = {plan.since!r} again"
         yield part, text
     if "archive" in parts and "index" not in parts:
         kept = "nothing" if "cursor" in parts else "where the feed was read to"

@@ -421,8 +421,9 @@ class ResetPart(Shape):
 
     part: str
     places: list[str]
-    files: int
-    bytes: int
+    count: int
+    unit: str
+    bytes: int | None
 
 
 class Reset(Shape):

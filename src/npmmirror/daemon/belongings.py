@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from npmmirror.archive.marker import MARKER
 from npmmirror.archive.publishing import INCOMING
 from npmmirror.config import StorageSection
 from npmmirror.layout import split_path
@@ -55,7 +56,7 @@ def _is_capture(path: str) -> bool:
 
 def _is_tarball(path: str) -> bool:
     own = split_path(path) is not None or _HASHED.fullmatch(path) is not None
-    return own or path.startswith(f"{INCOMING}/")
+    return own or path == MARKER or path.startswith(f"{INCOMING}/")
 
 
 def _below(top: Path) -> Iterator[Path]:

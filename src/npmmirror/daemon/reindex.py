@@ -24,6 +24,7 @@ from npmmirror.config import Config
 from npmmirror.daemon import held_files
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.rebuilt import Finding, Rebuilt
+from npmmirror.daemon.unfinished import refuse_half_reset
 from npmmirror.errors import StorageError
 from npmmirror.index import Group, IndexReader, IndexWriter, Resumption, swapping
 from npmmirror.outcome import WorkItem
@@ -51,6 +52,7 @@ async def reindex(config: Config, tell: Tell, clock: Clock | None = None) -> Reb
         LockedError: a daemon, or another command, is at work.
         StorageError: there is no capture log, or the disk refuses.
     """
+    refuse_half_reset(config.storage.data_dir)
     captures = config.storage.data_dir / "captures"
     if not any(captures.glob("*.log")):
         raise StorageError(f"there is no capture log in {captures}: nothing to make an index of")

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import anyio
 
-from npmmirror.archive import CaptureLog, disk_faults, records
-from npmmirror.buffer.stock import BufferStock, Holdings, SqliteStock
+from npmmirror.archive import ENOUGH_HELD, CaptureLog, Marker, disk_faults, records
+from npmmirror.buffer.stock import BufferStock, SqliteStock, Unit
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config, StorageSection
@@ -45,12 +45,13 @@ Tell = Callable[[Report], None]
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What goes of a part: places (files, directories, a topic), how many files, their bytes."""
+    """What goes of a part: places (files, directories, a topic), how many units, their bytes."""
 
     part: Part
-    places: tuple[str, ...]
-    count: int
-    size: int
+    places: tuple[str, ...] = ()
+    count: int = 0
+    size: int | None = 0
+    unit: Unit = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Plan:
                 {
                     "part": going.part,
                     "places": list(going.places),
-                    "files": going.count,
+                    "count": going.count,
+                    "unit": going.unit,
                     "bytes": going.size,
                 }
                 for going in self.going
@@ -133,12 +135,15 @@ async def reset(
 
     Raises:
         LockedError: a daemon, or another command, is at work.
-        StorageError: as `plan_of`; or a part cannot be deleted, and the same call goes on.
+        StorageError: as `plan_of`; or a part cannot be deleted, and the same call goes on; or the
+            disk of the tarballs, which are to go, is not there.
     """
     if not config.storage.data_dir.is_dir():
         await plan_of(config, asked)
     with DirectoryLock(config.storage.data_dir, half_reset=True):
         plan = await plan_of(config, asked, tell)
+        if "archive" in plan.parts and not plan.unfinished:
+            await _see_tarballs(config)
         if not await agree(plan):
             return plan
         await _Reset(config, plan, tell, clock or SystemClock()).run()
@@ -147,7 +152,12 @@ async def reset(
 
 def stock_of(config: Config) -> BufferStock:
     """What the configured buffer keeps."""
-    return SqliteStock(config.storage.data_dir / "buffer.db")
+    if config.buffer.backend == "sqlite":
+        return SqliteStock(config.storage.data_dir / "buffer.db")
+    from npmmirror.buffer.kafka_security import connection_options  # noqa: PLC0415 - seldom needed
+    from npmmirror.buffer.kafka_stock import KafkaStock  # noqa: PLC0415 - as above
+
+    return KafkaStock(config.buffer.kafka, connection_options(config.buffer.kafka))
 
 
 class _Reset:
@@ -272,6 +282,16 @@ class _Reset:
             belongings.prune(top)
 
 
+async def _see_tarballs(config: Config) -> None:
+    """Refuse to delete a capture log whose tarballs would stay on a disk that is not mounted."""
+    try:
+        async with await IndexReader.open(config.storage.index_path, connections=1) as index:
+            held = [row.path for row in await index.held(limit=ENOUGH_HELD)]
+    except StorageError:
+        return  # nothing tells what should be there
+    await anyio.to_thread.run_sync(Marker(config.storage.packages_path).claim, held)
+
+
 class _Strangers:
     """Files that lie among the archive's and are not the mirror's."""
 
@@ -289,12 +309,12 @@ class _Strangers:
 async def _going(config: Config, part: Part, strangers: _Strangers, tell: Tell) -> Going:
     storage = config.storage
     if part == "buffer":
-        held: Holdings = await stock_of(config).holdings()
-        return Going(part, held.places, held.count, held.size)
+        held = await stock_of(config).holdings()
+        return Going(part, held.places, held.count, held.size, held.unit)
     if part == "archive":
         return await _archive_going(storage, strangers, tell)
     if part == "cursor":
-        return Going(part, (), 0, 0)
+        return Going(part)
     with disk_faults(storage.data_dir):
         files = sorted(belongings.of_index(storage))
         size = sum(file.stat().st_size for file in files)
