@@ -58,7 +58,8 @@ def path_of(config: Config, name: str, version: str) -> str:
 
 
 def _hashed(packages: Path) -> Iterator[tuple[str, str]]:
-    for path in packages.rglob("*"):
+    """Every file in the packages' directories, also one that is none of theirs."""
+    for path in packages.glob("*/**/*"):
         if path.is_file():
             with path.open("rb") as file:
                 yield (

@@ -41,7 +41,7 @@ def _tell_arrived(stage: Stage, one: act_one.Ending, two: act_two.Ending) -> Non
         f"The SIGKILL cost nothing. Of upstream's {proof.tarballs + 1:,} live versions, the tarballs "
         f"of {proof.tarballs:,} were hashed again just now: each has the SHA-512 that upstream "
         f"promised; the other one was refused. All {proof.packages:,} packages are at upstream's "
-        "newest revision, no event is there twice, and there is no other file.",
+        "newest revision, no event is there twice, and no file that nobody promised.",
         "green",
     )
     for sentence in two.lacking:
