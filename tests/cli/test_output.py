@@ -5,7 +5,15 @@ import json
 
 import pytest
 
-from npmmirror.cli.output import columns, paint, say_json, visible
+from npmmirror.cli.output import (
+    cells,
+    columns,
+    paint,
+    say_json,
+    shortened,
+    shown_bytes,
+    visible,
+)
 
 
 class Terminal(io.StringIO):
@@ -50,6 +58,33 @@ def test_columns_are_aligned() -> None:
         " long  22  x",
         "",
     ]
+
+
+def test_columns_give_way_to_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widest are cut: a name in its middle, the last cell at its end."""
+    monkeypatch.setenv("COLUMNS", "44")
+    name = "@some-scope/some-quite-long-name-of-a-package"
+    [line] = columns([(name, "tried 2x", "the detail is longer than there is room for")])
+    assert len(line) <= 44
+    assert line.startswith("@some-s")
+    assert line.endswith("…")
+    assert "tried 2x" in line
+    assert "package  tried" in line
+
+
+def test_wide_characters_take_two_columns() -> None:
+    """As terminals draw them."""
+    assert cells("包装") == 4
+    assert shortened("包装包装", 5) == "包装…"
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "0 B"), (1023, "1,023 B"), (12_897_485, "12.3 MiB"), (5 << 50, "5,120.0 TiB")],
+)
+def test_sizes_are_binary(count: int, told: str) -> None:
+    """With the unit's name."""
+    assert shown_bytes(count) == told
 
 
 def test_json_is_indented_and_keeps_its_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,13 @@ def test_a_time_by_its_distance_or_by_the_clock(told: str | None, near: str, exa
     assert Times(utc=True, now=NOW).tell(told) == exact
 
 
+def test_what_is_due_is_due_now() -> None:
+    """A next try that nobody made in time is no thing of the past."""
+    times = Times(now=NOW)
+    assert times.due("2026-11-20T09:00:00Z") == "now"
+    assert times.due("2026-11-20T10:30:00Z") == "in 30 min"
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,26 @@ def test_every_command_has_its_section() -> None:
 def test_a_section_has_the_options_that_are_there(name: str) -> None:
     """All of them, and no other."""
     assert documented(sections()[name]) == options(COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_has_an_example_that_is_understood(name: str) -> None:
+    """On a line of its own, to be copied; the program knows all of its words."""
+    command = COMMANDS[name]
+    with command.make_context(name, [], resilient_parsing=True) as context:
+        told = command.get_help(context)
+    [example] = re.findall(r"(?m)^  Example: npmmirror (.*)$", told)
+    words = shlex.split(example)
+    _, _, own = name.partition(" ")
+    assert words[: len(own.split())] == own.split() or "--config" in words
+    with get_command(app).make_context("npmmirror", words) as root:
+        rest = [*root._protected_args, *root.args]
+        found, inner = "npmmirror", root.command
+        while getattr(inner, "commands", None):
+            found, inner, rest = f"{found} {rest[0]}", inner.commands[rest[0]], rest[1:]
+        assert found == name
+        with inner.make_context(name, rest, parent=root):
+            pass
 
 
 def test_the_options_before_the_command() -> None:

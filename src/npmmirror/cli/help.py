@@ -1,5 +1,6 @@
 """How `--help` looks: commands in groups, what to type first, arguments by the names they have."""
 
+from inspect import cleandoc
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -17,7 +18,22 @@ FIRST = (
 
 
 class Command(TyperCommand):
-    """A command whose help tells its arguments without Python's types."""
+    """A command whose help has arguments without Python's types, and an example to be copied."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Options, then the arguments as they are typed."""
+        arguments = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_typed, arguments)]
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer calls it so
+        """Write what it does; a line of an example is never broken."""
+        for paragraph in cleandoc(self.help or "").split("\n\n"):
+            formatter.write_paragraph()
+            with formatter.indentation():
+                if paragraph.startswith("Example:"):
+                    formatter.write(f"  {paragraph}\n")
+                else:
+                    formatter.write_text(paragraph)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then options."""
@@ -34,6 +50,12 @@ class Command(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _typed(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    name = name if argument.required else f"[{name}]"
+    return f"{name}..." if argument.nargs == -1 else name
 
 
 class Group(TyperGroup):

@@ -126,5 +126,9 @@ async def answer_to(question: str) -> str:
     sys.stdout.write(f"{question} ")
     sys.stdout.flush()
     # A terminal hands over whole lines: once there is something to read, readline returns.
-    await anyio.wait_readable(sys.stdin)
+    try:
+        await anyio.wait_readable(sys.stdin)
+    except BaseException:
+        sys.stdout.write("\n")  # the question stands on a line that nobody ended
+        raise
     return sys.stdin.readline().strip()

@@ -95,14 +95,14 @@ def _bar() -> "Progress":
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - as above
     from rich.table import Column  # noqa: PLC0415 - as above
 
+    console = Console(stderr=True, highlight=False)
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None, table_column=Column(min_width=5, max_width=20, ratio=1)),
+        BarColumn(bar_width=max(5, min(20, console.width - 60))),
         TextColumn("{task.fields[told]}", markup=False, table_column=Column(no_wrap=True)),
-        console=Console(stderr=True, highlight=False),
+        console=console,
         transient=True,
-        expand=True,
         # else lines that go to a file would be written to the terminal
         redirect_stdout=sys.stdout.isatty(),
     )

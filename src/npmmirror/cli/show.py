@@ -206,7 +206,7 @@ def _tries(work: Report, times: Times) -> str:
     tried = f"tried {work['attempts']}x"
     if work["next_try"] is None:
         return f"{tried}, not again by itself (npmmirror retry)"
-    return f"{tried}, next try {times.tell(work['next_try'])}"
+    return f"{tried}, next try {times.due(work['next_try'])}"
 
 
 def _reason(told: Report) -> str:

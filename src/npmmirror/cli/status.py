@@ -217,7 +217,7 @@ def _errors(report: Report, times: Times) -> Iterator[str]:
             f"{error['package']}@{error['item']}" if error["item"] else error["package"],
             error["reason"],
             f"tried {error['attempts']:,}x",
-            times.tell(error["not_before"]) if error["not_before"] else "given up",
+            times.due(error["not_before"]) if error["not_before"] else "given up",
             error["detail"],
         )
         for error in errors

@@ -32,6 +32,11 @@ class Times:
             return f"{moment:%Y-%m-%d}"
         return f"in {_rough(-seconds)}" if seconds < 0 else f"{_rough(seconds)} ago"
 
+    def due(self, text: str | None) -> str:
+        """When something is to be done: a time to come as `tell` has it, `now` for one gone by."""
+        told = self.tell(text)
+        return "now" if told.endswith(" ago") else told
+
 
 def _rough(seconds: int) -> str:
     """A distance in its largest unit."""
