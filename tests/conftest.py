@@ -5,7 +5,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of tests in kill/, power/ and daemon/; pytest takes them from this file alone."""
-    parser.addoption("--kills", type=int, default=40, help="how often the kill tests kill")
+    parser.addoption("--kills", type=int, help="how often the kill tests kill")
     parser.addoption("--kill-seed", type=int, help="play a kill test again that printed this seed")
     parser.addoption("--cuts", type=int, default=8, help="how often tests have the power go")
     parser.addoption("--cut-seed", type=int, help="play a loss of power again that printed it")

@@ -28,7 +28,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 listeners={listeners},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={listeners}
+advertised.listeners={advertised}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -89,6 +89,7 @@ class Broker:
         directory: where configuration, data and log lie.
         listeners: names of further listeners beside PLAINTEXT; each gets a port.
         properties: of the broker, over `PROPERTIES`.
+        advertised: what clients are told of a listener instead of its own address.
         users: passwords of SCRAM users by name.
     """
 
@@ -97,6 +98,8 @@ class Broker:
         directory: Path,
         listeners: tuple[str, ...] = (),
         properties: Mapping[str, str] | None = None,
+        *,
+        advertised: Mapping[str, str] | None = None,
         users: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory
@@ -110,8 +113,12 @@ class Broker:
             name: f"127.0.0.1:{port}" for name, port in zip(names, ports[1:], strict=True)
         }
         directory.mkdir(parents=True, exist_ok=True)
-        told = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
-        lines = PROPERTIES.format(controller=ports[0], listeners=told, data=self._data)
+        lines = PROPERTIES.format(
+            controller=ports[0],
+            listeners=_told(self.addresses),
+            advertised=_told(self.addresses | dict(advertised or {})),
+            data=self._data,
+        )
         lines += "".join(f"{key}={value}\n" for key, value in (properties or {}).items())
         self._file.write_text(lines)
         scram = [
@@ -209,6 +216,10 @@ class Broker:
             self._command(*words), capture_output=True, text=True, timeout=SECONDS, check=False
         )
         assert done.returncode == 0, done.stderr + done.stdout
+
+
+def _told(addresses: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in addresses.items())
 
 
 def listens(address: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 T = TypeVar("T")
 
@@ -57,7 +58,10 @@ async def group_offsets(address: str, group: str) -> dict[int, int]:
     """How far a group is, by partition."""
 
     async def work(admin: Any) -> dict[int, int]:
-        found = await admin.list_consumer_group_offsets(group)
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # before the first group of a cluster
+            return {}
         return {at.partition: meta.offset for at, meta in found.items()}
 
     return await _as_admin(address, work)

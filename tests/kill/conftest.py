@@ -10,9 +10,9 @@ from tests.kill.pair import Pair
 
 @pytest.fixture
 def kills(pytestconfig: pytest.Config) -> int:
-    """How often to kill: `--kills N`."""
-    number: int = pytestconfig.getoption("kills")
-    return number
+    """How often to kill: `--kills N`, or 40 times."""
+    number: int | None = pytestconfig.getoption("kills")
+    return 40 if number is None else number
 
 
 @pytest.fixture

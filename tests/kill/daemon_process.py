@@ -138,6 +138,10 @@ class MirrorDaemon:
                 return said.timestamp() - self._started_at
         return None
 
+    def configure(self, settings: Mapping[str, object]) -> None:
+        """Set values for the starts that follow, over those that are set."""
+        self._settings |= {f"NPMMIRROR_{key}": str(to) for key, to in settings.items()}
+
     def status(self) -> Any:
         """What `npmmirror status` says."""
         return self.said("status", "--json")

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,11 +47,18 @@ FAULTS = (
 
 @contextmanager
 def mirrored(
-    directory: Path, seed: int, *, stormy: bool = False
+    directory: Path,
+    seed: int,
+    *,
+    stormy: bool = False,
+    settings: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[RemoteUpstream, MirrorDaemon]]:
-    """An upstream, and a mirror of it that has been started."""
+    """An upstream, and a mirror of it that has been started; `settings` are the mirror's."""
     words = ("--living", str(PACKAGES), "--share", str(SHARE), "--seed", str(seed))
-    with RemoteUpstream(*words) as upstream, MirrorDaemon(directory, upstream) as daemon:
+    with (
+        RemoteUpstream(*words) as upstream,
+        MirrorDaemon(directory, upstream, settings) as daemon,
+    ):
         for scope, fault in FAULTS if stormy else ():
             upstream.do("fault", fault=fault, scope=scope, times=None, chance=1 / 30)
         daemon.start()

@@ -284,7 +284,7 @@ class KafkaBuffer:
         async with self._asking() as session, self._consuming:
             await self._tell_group(session, offsets)
             least = self._now() - timedelta(hours=self._section.keep_hours)
-            recent = await session.offsets_since(int(least.timestamp() * 1000))
+            recent = await session.offsets_since(max(int(least.timestamp() * 1000), 0))
             ours = {
                 n: at if at is not None else offset
                 for n, (offset, at) in enumerate(zip(offsets, recent, strict=True))

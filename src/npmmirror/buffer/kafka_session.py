@@ -22,6 +22,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     RecordTooLargeError,
+    SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -317,7 +318,7 @@ async def _why(broker: str, section: KafkaSection, security: Mapping[str, Any]) 
         connection = await create_conn(
             host.strip("[]"), int(port), request_timeout_ms=milliseconds, **security
         )
-    except AuthenticationFailedError as error:
+    except (AuthenticationFailedError, SaslAuthenticationFailed) as error:
         return f"{broker} refuses the user {section.sasl_username}: {error.args[0]}"
     except KafkaConnectionError as error:
         return f"{broker} closes the connection: {error.args[0]}"

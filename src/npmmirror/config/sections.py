@@ -277,7 +277,7 @@ class KafkaSection(Section):
     client_id: Annotated[str, AfterValidator(_one_line)] = Field(
         "npmmirror", description="The name of the mirror in the brokers' logs and metrics."
     )
-    keep_hours: Annotated[float, Field(ge=0)] = Field(
+    keep_hours: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
         24.0,
         description="How long records that are worked off are kept for people who look, in hours. "
         "What is not worked off is never deleted.",

@@ -30,6 +30,8 @@ IDLE_SECONDS = 30.0
 SHORTEST_SECONDS = 0.05
 """Rows that are due while their packages are busy would have it spin."""
 UNAVAILABLE_SECONDS = 5.0
+BUFFER_SECONDS = 2.0
+"""Between two looks at a broker that is away."""
 DESIGN_DOCUMENT = "design_document"
 FINISHED_BEFORE = "finished_before"
 
@@ -97,7 +99,7 @@ class Feed:
                     continue
                 finished = await self._finished(items)
             except BufferUnavailableError as error:
-                await self.buffer_is_away(error, UNAVAILABLE_SECONDS)
+                await self.buffer_is_away(error, BUFFER_SECONDS)
                 continue
             except IndexUnavailableError as error:
                 await self._unavailable(error)
