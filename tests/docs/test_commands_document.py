@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -76,7 +76,7 @@ def test_the_help_has_an_example_that_is_understood(name: str) -> None:
     assert words[: len(own.split())] == own.split() or "--config" in words
     with get_command(app).make_context("npmmirror", words) as root:
         rest = [*root._protected_args, *root.args]
-        found, inner = "npmmirror", root.command
+        found, inner = "npmmirror", cast("Any", root.command)
         while getattr(inner, "commands", None):
             found, inner, rest = f"{found} {rest[0]}", inner.commands[rest[0]], rest[1:]
         assert found == name
