@@ -144,6 +144,31 @@ def test_a_group_that_failed_half_way_is_repeated(
     assert turns - before >= 6  # every directory is synced, those of the first try too
 
 
+@pytest.mark.parametrize("carried", [False, True], ids=["renamed", "copied"])
+@pytest.mark.parametrize("going", range(1, 6))
+def test_a_disk_that_goes_away_in_the_midst_is_a_fault_of_the_disk(
+    rooms: tuple[Path, Path], small_disk: Path, going: int, *, carried: bool
+) -> None:
+    """Wherever its files vanish: the same call ends the work when they are there again."""
+    staging, packages = rooms[0], (small_disk if carried else rooms[1]) / "packages"
+    packages.mkdir(exist_ok=True)
+    away = packages.with_name("away")
+    moves, steps = _staged(staging, packages, 3), 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == going:
+            packages.rename(away)
+
+    with pytest.raises(DiskFaultError, match="went away"):
+        publish(moves, staging=staging, packages=packages, step=step)
+    assert steps >= going
+    away.rename(packages)
+    publish(moves, staging=staging, packages=packages)
+    _published(moves)
+
+
 def test_a_file_that_is_nowhere_is_told(rooms: tuple[Path, Path]) -> None:
     """Neither staged nor final: nothing may be recorded as held."""
     with pytest.raises(FileNotFoundError):

@@ -6,12 +6,12 @@ the call returns. A file has its final name wholly or not at all.
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from npmmirror.archive.disk import sync_directory, sync_file, sync_filesystem
-from npmmirror.archive.errors import disk_faults
+from npmmirror.archive.errors import DiskFaultError, disk_faults
 from npmmirror.failpoints import reach
 
 INCOMING = ".incoming"
@@ -48,7 +48,7 @@ def publish(
     Raises:
         DiskFaultError: the disk refuses; the same call may be repeated.
     """
-    with disk_faults(packages):
+    with disk_faults(packages), _vanishing(packages):
         look()
         waiting = [move for move in moves if _is_waiting(*move)]
         for directory in {final.parent for _, final in moves}:
@@ -62,6 +62,18 @@ def publish(
         look()
         for staged, _ in waiting:
             staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _vanishing(packages: Path) -> Iterator[None]:
+    """Tell a disk that goes away in the midst, so that what was made on it is not there any more."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        names = [name for name in (error.filename, error.filename2) if name is not None]
+        if not any(Path(name).is_relative_to(packages) for name in names):
+            raise
+        raise DiskFaultError(f"The disk went away at {packages}: {error.strerror}.") from error
 
 
 def _is_waiting(staged: Path, final: Path) -> bool:
