@@ -7,6 +7,7 @@ Commands are those of `npmmirror.testing.commands`, and those below.
 
 import argparse
 import asyncio
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from npmmirror.testing import ScriptedRegistry, ScriptedUpstream
 from npmmirror.testing.commands import Call, Commands
 from npmmirror.testing.faults import Armed, fault_from
 from npmmirror.testing.history import History
+from npmmirror.testing.manifest import SECURITY_VERSION
 from npmmirror.testing.process import attend
+from npmmirror.testing.tarball import path_of
 
 KEPT_REQUESTS = 1_000
 
@@ -45,12 +48,22 @@ class Steering:
             "forget": self._life.forget,
             "happened": lambda: self._life.happened,
             "told": registry.told,
+            "sha512": self.sha512,
             "arm": self.arm,
             "disarm": self.disarm,
             "bugs": lambda: [repr(bug) for bug in self._upstream.bugs],
             "down": lambda: self.switch.put_nowait(False),
             "up": lambda: self.switch.put_nowait(True),
         }
+
+    def sha512(self, name: str, file: str) -> str | None:
+        """The digest of a tarball that is served, by its name on the mirror's disk."""
+        registry = self._upstream.registry
+        for version in registry.versions_ever(name) | {SECURITY_VERSION}:
+            if file.endswith(f"-{version}.tgz"):
+                body = registry.file(path_of(name, version))
+                return hashlib.sha512(body.raw).hexdigest() if body is not None else None
+        return None
 
     def arm(self, key: str, faults: list[dict[str, Any]]) -> None:
         """Have faults come, each `{"scope", "fault", "name", "chance"}`, until `disarm`."""

@@ -1,5 +1,6 @@
 """What a soak compares: nothing is amiss with a mirror that is left alone, and all that is, shows."""
 
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -82,7 +83,28 @@ def place(lived: Place, tmp_path: Path) -> Place:
 def judge(place: Place) -> Iterator[Judge]:
     """What judges it."""
     with closing(Journal(place.journal)) as journal:
-        yield Judge(place.data_dir, place.packages, journal, place.state.__getitem__)
+        yield Judge(place.data_dir, place.packages, journal, place.state.__getitem__, served)
+
+
+WITHDRAWN = b"a tarball that upstream withdrew"
+
+
+def served(name: str, path: str) -> str:
+    """What upstream has for any file that the mirror does not know."""
+    assert name in path
+    return hashlib.sha512(WITHDRAWN).hexdigest()
+
+
+def test_a_whole_file_that_came_too_late_for_the_log_is_no_deviation(
+    place: Place, judge: Judge
+) -> None:
+    """Its version was withdrawn while the process was dead."""
+    orphan = place.tarball().with_name("withdrawn.tgz")
+    orphan.write_bytes(WITHDRAWN)
+    assert judge.deviations() == []
+    assert judge.compared["orphans"] == 1
+    orphan.write_bytes(WITHDRAWN[1:])
+    assert any("no row for" in one for one in judge.deviations())
 
 
 def test_a_mirror_that_is_left_alone_does_not_deviate(judge: Judge) -> None:

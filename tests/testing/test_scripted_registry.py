@@ -298,6 +298,8 @@ def test_a_forgotten_package_is_not_served_any_more() -> None:
     registry = small()
     path = path_of("b", "1.0.0")
     assert registry.file(path) is not None
+    registry.unpublish("b")
+    assert registry.versions_ever("b") == {"1.0.0"}
     registry.forget("b")
     assert (registry.read("b"), registry.file(path)) == (None, None)
     assert "b" not in registry.state()

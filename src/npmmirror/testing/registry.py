@@ -107,7 +107,7 @@ class ScriptedRegistry:
         """Publish versions in one revision; `tag` names the last. `extra` sets top-level keys."""
         was = self._base(name)
         versions, times = dict(was.versions), dict(was.times)
-        newest, used = "", self._used(name)
+        newest, used = "", self.versions_ever(name)
         for release in releases:
             newest = release.version
             if newest in used:
@@ -287,6 +287,10 @@ class ScriptedRegistry:
             raise KeyError(name)
         return full.raw
 
+    def versions_ever(self, name: str) -> set[str]:
+        """The versions that a package has or had, the holder's aside."""
+        return set(self._packages[name].used) if name in self else set()
+
     def tarball(self, name: str, version: str) -> bytes:
         """The bytes of a version's tarball."""
         return self._files[tarballs.path_of(name, version)].raw
@@ -392,9 +396,6 @@ class ScriptedRegistry:
     def _rev(self, name: str, generation: int) -> str:
         text = f"{self._seed}\0{name}\0{generation}".encode("utf-8", "surrogatepass")
         return f"{generation}-{hashlib.sha256(text).hexdigest()[:32]}"
-
-    def _used(self, name: str) -> set[str]:
-        return set(self._packages[name].used) if name in self else set()
 
     def _now(self) -> str:
         if self._clock is not None:
