@@ -144,6 +144,8 @@ def test_what_is_printed_has_the_shape_that_is_promised(tmp_path: Path) -> None:
         assert not told(daemon, "sync", "sync", "package-0")[0].complete
         assert told(daemon, "retry", "retry", "package-0").by_daemon
         assert not told(daemon, "reset", "reset", "--all", "--dry-run").done
+        assert told(daemon, "buffer status", "buffer", "status").partitions
+        told(daemon, "buffer peek", "buffer", "peek")
         upstream.do("heal")
         assert daemon.stop() == 0
         assert told(daemon, "status", "status").daemon is None

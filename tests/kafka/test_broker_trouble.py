@@ -7,8 +7,10 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import pytest
 
+from npmmirror.cli.shapes import SHAPES
 from tests.kafka.broker import Broker
 from tests.kafka.clients import create_topic, delete_records, delete_topic
 from tests.kill import endstate
@@ -163,6 +165,20 @@ def test_a_topic_deleted_and_made_anew(
     daemon.wait_for_head()
     pair.step()
     alike(pair)
+
+
+def test_people_see_what_waits_in_the_topic(pair: Pair) -> None:
+    """Without a daemon: how far each partition is worked off, and the changes behind that."""
+    pend(pair)
+    words = ("buffer", "status", "--json")
+    status = msgspec.convert(pair.disturbed.said(*words), SHAPES["buffer status"], strict=True)
+    assert status.checkpoint_is_ours
+    assert status.topic.unwanted == []
+    peeked = pair.disturbed.said("buffer", "peek", "-n", "100", "--json")
+    found = msgspec.convert(peeked, SHAPES["buffer peek"], strict=True)
+    assert 0 < len(found) == status.depth == sum(one.depth for one in status.partitions)
+    assert {one.change.id for one in found} <= pair.upstream.do("state").keys()
+    pair.recover()
 
 
 def test_records_deleted_under_the_checkpoint_are_not_missed(

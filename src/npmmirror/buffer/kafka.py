@@ -60,6 +60,17 @@ class _Page:
     odd: list[Odd]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a topic is, and where its partitions begin and end; `group` is None where never told."""
+
+    topic: Topic
+    starts: list[int]
+    ends: list[int]
+    group: list[int | None]
+    configuration: dict[str, str]
+
+
 class KafkaBuffer:
     """A `Buffer` in a topic. It connects when it is first used, and again after each failure.
 
@@ -69,17 +80,21 @@ class KafkaBuffer:
     Args:
         section: the topic, and how its brokers are reached.
         security: see `connection_options`.
-        aside: where records go that are no changes.
+        aside: where records go that are no changes; None where they are passed and not told.
         now: the time, in UTC.
+        create: whether a topic that is not there is created.
     """
 
     def __init__(
         self,
         section: KafkaSection,
         security: Mapping[str, Any],
-        aside: SetAside,
+        aside: SetAside | None,
         now: Callable[[], datetime],
+        *,
+        create: bool = True,
     ) -> None:
+        self._create = create
         self._section = section
         self._security = security
         self._aside = aside
@@ -316,6 +331,17 @@ class KafkaBuffer:
     def _both(self, after: Position) -> Iterator[tuple[int, int]]:
         return zip(self._extent.ends, self._from(after), strict=True)
 
+    async def look(self) -> Look:
+        """The topic as it is now, for people.
+
+        Raises:
+            BufferUnavailableError: the brokers do not answer.
+        """
+        async with self._asking() as session, self._consuming:
+            starts, ends = await session.bounds()
+            group = await session.committed()
+            return Look(session.topic, starts, ends, group, await session.configuration())
+
     async def close(self) -> None:
         """See `Buffer.close`."""
         await self._let_go()
@@ -351,7 +377,7 @@ class KafkaBuffer:
     async def _opened(self) -> Session:
         async with self._opening:
             if self._session is None:
-                session = await Session.open(self._section, self._security)
+                session = await Session.open(self._section, self._security, create=self._create)
                 try:
                     await self._take(session)
                 except BaseException:
@@ -436,6 +462,8 @@ class KafkaBuffer:
         return f"Kafka refuses: {error.args[0] if error.args else type(error).__name__}"
 
     async def _set_aside(self, odd: Odd) -> None:
+        if self._aside is None:
+            return
         try:
             kept = await anyio.to_thread.run_sync(self._aside.keep, odd, timestamp(self._now()))
         except OSError as error:

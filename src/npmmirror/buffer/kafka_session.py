@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     RecordTooLargeError,
@@ -97,8 +98,10 @@ class Session:
         consumer.pause(*self._all)
 
     @classmethod
-    async def open(cls, section: KafkaSection, security: Mapping[str, Any]) -> Self:
-        """Connect; the topic is created where it is not there.
+    async def open(
+        cls, section: KafkaSection, security: Mapping[str, Any], *, create: bool = True
+    ) -> Self:
+        """Connect; the topic is created where it is not there, unless told not to.
 
         Raises:
             KafkaError: the brokers do not answer, or refuse.
@@ -113,7 +116,7 @@ class Session:
             admin = AIOKafkaAdminClient(**common)
             stack.push_async_callback(_quietly, admin.close)
             await admin.start()
-            topic = await _topic(admin, section)
+            topic = await _topic(admin, section, create=create)
             producer = AIOKafkaProducer(
                 acks="all",
                 enable_idempotence=True,
@@ -260,9 +263,12 @@ class Session:
         Raises:
             KafkaError: the brokers do not say.
         """
-        found = await self._admin.list_consumer_group_offsets(
-            self._section.group, partitions=self._all
-        )
+        try:
+            found = await self._admin.list_consumer_group_offsets(
+                self._section.group, partitions=self._all
+            )
+        except GroupCoordinatorNotAvailableError:  # before the first group of a cluster
+            found = {}
         return kafka_protocol.group_offsets(found, len(self._all))
 
     async def configuration(self) -> dict[str, str]:
@@ -330,9 +336,11 @@ async def _why(broker: str, section: KafkaSection, security: Mapping[str, Any]) 
     return f"{broker} answers, but knows no brokers of the cluster that can be reached"
 
 
-async def _topic(admin: AIOKafkaAdminClient, section: KafkaSection) -> Topic:
+async def _topic(admin: AIOKafkaAdminClient, section: KafkaSection, *, create: bool) -> Topic:
     """The topic, which is created where it is not there."""
     found = await kafka_protocol.describe_topic(admin._client, section.topic)  # noqa: SLF001 - no other way to ask
+    if found is None and not create:
+        raise UnknownTopicOrPartitionError(f"there is no topic {section.topic}")
     if found is None:
         await _create(admin, section)
     while found is None:

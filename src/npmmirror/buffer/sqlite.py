@@ -88,6 +88,23 @@ class SqliteBuffer:
             return await cls._open(path, identity)
 
     @classmethod
+    async def look(cls, path: Path) -> Self:
+        """Open buffer.db to read it, beside whoever writes to it; it is as it was just now.
+
+        Raises:
+            BufferUnavailableError: it is not there, or cannot be opened.
+            StorageError: it is damaged, or another program's.
+        """
+        database = await Database.open(path, KIND, read_only=True, cache_bytes=1 << 20)
+        try:
+            async with database.moment() as now:
+                [row] = await now.rows("SELECT identity, last, trimmed FROM buffer")
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, *row)
+
+    @classmethod
     async def _open(cls, path: Path, new_identity: Callable[[], str]) -> Self:
         database = await Database.open(path, KIND, cache_bytes=8 << 20)
         try:

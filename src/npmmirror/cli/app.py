@@ -11,6 +11,7 @@ import typer
 
 from npmmirror import __version__
 from npmmirror.cli import (
+    buffer,
     completion,
     config,
     demo,
@@ -53,6 +54,7 @@ _PANELS = {
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(_command)
+app.add_typer(buffer.group, name="buffer", cls=Group, rich_help_panel="Look")
 app.add_typer(config.group, name="config", cls=Group, rich_help_panel="Set up")
 
 

@@ -93,6 +93,75 @@ class Buffer(Shape):
     set_aside: SetAside
 
 
+class BufferPartition(Shape):
+    """How far a partition is worked off; the embedded buffer has one."""
+
+    partition: int
+    start: int
+    checkpoint: int | None
+    end: int
+    depth: int
+    group: int | None
+    group_lag: int | None
+
+
+class UnwantedSetting(Shape):
+    """A setting of the topic that is not as the mirror would have it."""
+
+    key: str
+    value: str
+    wanted: str
+
+
+class BufferTopic(Shape):
+    """The topic, where the backend is Kafka."""
+
+    name: str
+    id: str
+    cluster: str
+    partitions: int
+    configured_partitions: int
+    replicas: int
+    configured_replicas: int
+    in_sync: int
+    configuration: dict[str, str | None]
+    unwanted: list[UnwantedSetting]
+
+
+class BufferStatus(Shape):
+    """What `buffer status` prints."""
+
+    backend: str
+    set_aside: SetAside
+    identity: str
+    checkpoint_is_ours: bool | None
+    depth: int | None
+    place: str
+    partitions: list[BufferPartition]
+    group: str | None
+    brokers: list[str] | None
+    topic: BufferTopic | None
+
+
+class BufferedChange(Shape):
+    """A change that waits in the buffer."""
+
+    seq: Seq
+    id: str
+    rev: str | None
+    deleted: bool
+    observed_at: str
+    source: str
+
+
+class Peeked(Shape):
+    """An element of what `buffer peek` prints; null where a record is no change."""
+
+    partition: int
+    offset: int
+    change: BufferedChange | None
+
+
 class Fetch(Shape):
     """What is being fetched."""
 
@@ -486,6 +555,8 @@ SHAPES: dict[str, Any] = {
     "reindex": Reindexed,
     "erase": Erased,
     "reset": Reset,
+    "buffer status": BufferStatus,
+    "buffer peek": list[Peeked],
     "config check": ConfigChecked,
     "config show": ConfigShown,
 }
