@@ -1,19 +1,50 @@
 """While upstream is at fault everything waits, nobody's attempts are used, and nothing is lost."""
 
+import gc
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import anyio
 import pytest
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 
+from npmmirror.change import Change
+from npmmirror.pipeline.feed import READ_ROWS
 from npmmirror.pipeline.pause import EVERYWHERE
 from npmmirror.testing import ScriptedUpstream, faults
+from npmmirror.testing.asked import Asked
 from npmmirror.testing.faults import Fault
 from tests.daemon.conftest import FastClock, Open, RunningMirror
 
 pytestmark = pytest.mark.anyio
 
 PACKAGES = 30
+
+
+class Names:
+    """What a resolver knows, and how long it takes; for all else the machine's own is asked."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+        self.seconds = 0.0
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The resolver's answers, put in where aiohttp asks for them."""
+    names, resolve = Names(), ThreadedResolver.resolve
+
+    async def answered(
+        self: ThreadedResolver, host: str, port: int = 0, family: Any = socket.AF_INET
+    ) -> list[ResolveResult]:
+        await anyio.sleep(names.seconds)
+        return await resolve(self, names.known.get(host, host), port, family)
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", answered)
+    return names
 
 
 def publish(mirror: RunningMirror, packages: int = PACKAGES) -> None:
@@ -69,6 +100,73 @@ async def test_a_fault_met_everywhere_pauses_and_uses_up_no_attempts(
             await whole(here)
 
 
+async def test_a_name_that_does_not_resolve(mirror: Open, names: Names) -> None:
+    """In plain words, with nobody's attempt used up; when it does, everything comes."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        publish(here)
+        here.registry = here.upstream.url.replace("127.0.0.1", "upstream.invalid")
+        async with here.running(clock=FastClock(50)):
+            status = await here.until(lambda status: status["fetch"]["paused"] is not None)
+            assert status["fetch"]["paused"].startswith("dns: ")
+            assert "its name cannot be resolved: " in status["fetch"]["paused"]
+            assert attempts(here) == 0
+            names.known["upstream.invalid"] = "127.0.0.1"
+            await whole(here)
+
+
+async def test_a_resolver_that_answers_too_late(mirror: Open, names: Names) -> None:
+    """Its time is that of connecting."""
+    names.known["upstream.invalid"] = "127.0.0.1"
+    async with mirror(fetch={"max_attempts": 1}, upstream={"connect_seconds": 0.3}) as here:
+        publish(here)
+        here.registry = here.upstream.url.replace("127.0.0.1", "upstream.invalid")
+        names.seconds = 2
+        async with here.running(clock=FastClock(50)):
+            status = await here.until(lambda status: status["fetch"]["paused"] is not None)
+            assert status["fetch"]["paused"].startswith("connect_timeout: ")
+            assert attempts(here) == 0
+            names.seconds = 0
+            await whole(here)
+
+
+@pytest.mark.parametrize("said", [None, "600"])
+async def test_an_hour_of_429_takes_few_requests_and_the_rate_climbs_by_degrees(
+    mirror: Open, said: str | None
+) -> None:
+    """With and without Retry-After. Behind it nobody hurries: a place more each round."""
+    clock = FastClock(1000)
+    rates = Rates()
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        publish(here)
+        armed = here.upstream.fault("packument", faults.Status(429, retry_after=said), times=None)
+        began = clock.monotonic()
+        async with here.running(clock=clock):
+            await here.until(lambda _: clock.monotonic() - began > 3600)
+            assert here.upstream.count("packument") <= 40
+            assert attempts(here) == 0
+            here.upstream.hooks.append(rates.note)
+            here.upstream.heal(armed)
+            await whole(here)
+    assert 1 < max(rates.seen) <= here.config.fetch.concurrency + 1
+    for answered, rate in enumerate(rates.seen):
+        assert rate <= 2 + (2 * answered) ** 0.5, rates.seen
+
+
+class Rates:
+    """How many requests are under way at each one's coming."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self._open = 0
+
+    async def note(self, _: Asked) -> None:
+        """A request came, and takes a while."""
+        self._open += 1
+        self.seen.append(self._open)
+        await anyio.sleep(0.005)
+        self._open -= 1
+
+
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("dated", [False, True])
 async def test_retry_after_is_waited_out(mirror: Open, code: int, dated: bool) -> None:
@@ -122,17 +220,27 @@ async def test_a_registry_that_is_down_while_its_feed_is_not(mirror: Open) -> No
 
 
 async def test_days_of_outage_with_few_requests(mirror: Open) -> None:
-    """The pauses grow to minutes; a change a day later is mirrored like any other."""
-    clock = FastClock(60_000)
-    async with mirror() as here:
-        publish(here)
+    """The pauses grow to minutes; changes of days wait in the buffer, not in memory."""
+    clock, packages = FastClock(60_000), 1200
+    async with mirror(policy={"tarballs": "none"}) as here:
         armed = here.upstream.fault("packument", faults.Status(503), times=None)
         began = clock.monotonic()
         async with here.running(clock=clock):
-            await here.until(lambda _: clock.monotonic() - began > 2 * 86_400)
+            publish(here, packages)
+            head = here.upstream.registry.changes(descending=True, limit=1)["last_seq"]
+            await here.until(
+                lambda status: (
+                    clock.monotonic() - began > 2 * 86_400 and status["feed"]["cursor"] == head
+                )
+            )
+            in_memory = sum(isinstance(one, Change) for one in gc.get_objects())
+            assert 0 < in_memory <= READ_ROWS + 2 * here.config.fetch.concurrency
+            assert here.upstream.count("packument") < packages
+            assert attempts(here) == 0
             here.upstream.heal(armed)
-            await whole(here)
-        assert attempts(here) == 0
+            status = await here.at_head()
+            assert status["totals"]["packages"] == {"live": packages}
+            assert not status["dead_letters"]
 
 
 async def test_the_feed_alone_may_fail(mirror: Open) -> None:
@@ -186,11 +294,28 @@ async def test_a_clock_that_jumps(mirror: Open) -> None:
         assert times == sorted(times)
 
 
+async def test_who_was_to_wait_while_the_clock_was_ahead_does_not_wait_for_years(
+    mirror: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock is a year ahead, somebody fails, and the clock is put right."""
+    clock = JumpingClock(50)
+    async with mirror(fetch={"retry_seconds": 3600, "retry_max_seconds": 3600}) as here:
+        publish(here, 1)
+        armed = here.upstream.fault("packument", faults.Status(500), times=None)
+        clock.offset = timedelta(days=366)
+        async with here.running(clock=clock):
+            await here.until(lambda status: status["work_list"] == {"http_500": 1})
+            here.upstream.heal(armed)
+            clock.offset = timedelta()
+            await whole(here, 1)
+    assert "clock_went_back" in capsys.readouterr().out
+
+
 class JumpingClock(FastClock):
     """A wall clock that somebody sets."""
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    def __init__(self, times: float = 1) -> None:
+        super().__init__(times)
         self.offset = timedelta()
         self.jumps = 1
 

@@ -21,6 +21,6 @@ def test_every_invariant_has_tests_that_are_there() -> None:
 
 def test_the_events_that_it_names_are_logged() -> None:
     """An operator who searches the log for one of them finds it."""
-    named = re.findall(r"`((?:buffer|capture)_[a-z_]+)`", PAGE)
+    named = re.findall(r"`((?:buffer|capture|fetching|follow|tarballs|clock)_[a-z_]+)`", PAGE)
     assert named
     assert [name for name in named if f'"{name}"' not in SOURCE] == []

@@ -1,6 +1,7 @@
 """`npmmirror run`: the mirror open, following, served on its control socket, until it is stopped."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 
 import anyio
@@ -23,12 +24,15 @@ from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
 from npmmirror.failpoints import reach
+from npmmirror.index import IndexUnavailableError
 from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
 
 TRIM_SECONDS = 30.0
+SLACK_SECONDS = 3600.0
+"""By so much a clock may be put right without anybody's wait being looked at."""
 BUFFER_SECONDS = 2.0
 """The pause before a buffer that is away, or not what it was, is looked at again."""
 
@@ -226,11 +230,26 @@ class Daemon:
         reach("start.following_noted")
 
     async def _watch(self) -> None:
-        """Trim the buffer below the checkpoint every so often."""
+        """Trim the buffer below the checkpoint, and look at the clock, every so often."""
         while True:
             self._mirror.deaths.look_around()
             await self._trim()
+            await self._recall()
             await self._clock.sleep(TRIM_SECONDS)
+
+    async def _recall(self) -> None:
+        """Have nothing wait for a time that was reckoned while the clock was ahead."""
+        fetch, policy = self._config.fetch, self._config.policy
+        longest = max(fetch.retry_max_seconds, policy.confirm_removal_hours * 3600)
+        now = self._clock.now()
+        latest = now + timedelta(seconds=longest + SLACK_SECONDS)
+        try:
+            rows = await self._mirror.opened.index.recall(timestamp(now), timestamp(latest))
+        except IndexUnavailableError:
+            return  # whoever has to write now says so
+        if rows:
+            log.warning("clock_went_back", rows=rows)
+            self._mirror.feed.wake()
 
     async def _trim(self) -> None:
         checkpoint = self._mirror.recorder.checkpoint

@@ -192,6 +192,11 @@ async def newest_ordinal(now: Transaction) -> int:
     return int(ordinal)
 
 
+async def recall(now: Transaction, at: str, latest: str) -> int:
+    """Make rows due that wait for a time behind the latest; how many."""
+    return await now.run("UPDATE work_list SET not_before = ? WHERE not_before > ?", (at, latest))
+
+
 async def retry(
     now: Transaction, at: str, packages: Sequence[str] | None, *, dead_only: bool
 ) -> int:

@@ -160,6 +160,11 @@ class IndexWriter:
         async with self._database.transaction() as now:
             return await bookkeeping.retry(now, at, packages, dead_only=dead_only)
 
+    async def recall(self, at: str, latest: str) -> int:
+        """Make rows of the work list due `at` that wait for a time behind `latest`; how many."""
+        async with self._database.transaction() as now:
+            return await bookkeeping.recall(now, at, latest)
+
     async def record_checks(self, checks: Sequence[Check]) -> None:
         """Note the results of hashing held files again. Packages not known are passed over."""
         async with self._database.transaction() as now:
