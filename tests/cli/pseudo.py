@@ -45,7 +45,7 @@ class Pseudo:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "npmmirror", *words],
                 cwd=directory,
-                env={"TERM": "xterm-256color", **environment},
+                env={"TERM": "xterm-256color", **environment, "COLUMNS": "", "LINES": ""},
                 stdin=theirs,
                 stdout=file if aside == "stdout" else theirs,
                 stderr=theirs,
