@@ -91,6 +91,7 @@ class Broker:
         properties: of the broker, over `PROPERTIES`.
         advertised: what clients are told of a listener instead of its own address.
         users: passwords of SCRAM users by name.
+        text: the whole of its properties, which lead to `address`, instead of all that.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Broker:
         *,
         advertised: Mapping[str, str] | None = None,
         users: Mapping[str, str] | None = None,
+        text: str | None = None,
+        address: str | None = None,
     ) -> None:
         self._directory = directory
         self._data = directory / "data"
@@ -120,7 +123,9 @@ class Broker:
             data=self._data,
         )
         lines += "".join(f"{key}={value}\n" for key, value in (properties or {}).items())
-        self._file.write_text(lines)
+        if address is not None:
+            self.addresses["PLAINTEXT"] = address
+        self._file.write_text(text or lines)
         scram = [
             word
             for name, password in (users or {}).items()
