@@ -6,7 +6,6 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 FIRST = (
-    ("npmmirror demo", "see a mirror at work, killed once, in half a minute"),
     ("npmmirror demo", "watch a mirror at work, killed once"),
     ("npmmirror sync left-pad", "mirror a package; nothing has to be set up for it"),
     ("npmmirror show left-pad", "see what is held of it, and what is not and why"),
