@@ -1,6 +1,7 @@
 """How fast the mirror catches up with a feed, beside what the same machine does with bare tools.
 
     python benchmarks/catchup.py --changes 2000 --rounds 3
+    python benchmarks/catchup.py --alone --kafka localhost:9092
 
 Everything is on loopback: a scripted upstream in its own process gives the feed, nginx the
 packuments and tarballs. In each round the contestants take turns, each in a fresh directory;
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from npmmirror.testing.remote import RemoteUpstream
 T = TypeVar("T")
 
 MIRROR = "npmmirror run"
+ON_KAFKA = "npmmirror run, buffer on Kafka"
 BARE_GET = Path(__file__).with_name("bare_get.py")
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 600.0
@@ -80,6 +83,14 @@ since = 0
 tarballs = "latest"
 [storage]
 data_dir = "{data}"
+"""
+
+KAFKA_TOML = """
+[buffer]
+backend = "kafka"
+[buffer.kafka]
+bootstrap_servers = ["{broker}"]
+topic = "{topic}"
 """
 
 CURL = """
@@ -155,7 +166,10 @@ def contestants(options: argparse.Namespace, upstream: Upstream) -> dict[str, Co
         for number in options.bare
     }
     others["curl, sha512sum, sync -f"] = partial(curl, upstream)
-    return {**({} if options.alone else others), MIRROR: partial(mirror, upstream)}
+    ours: dict[str, Contestant] = {MIRROR: partial(mirror, upstream)}
+    if options.kafka:
+        ours[ON_KAFKA] = partial(mirror, upstream, kafka=options.kafka)
+    return {**({} if options.alone else others), **ours}
 
 
 def take_turns(
@@ -249,10 +263,16 @@ def curl(upstream: Upstream, place: Path) -> Measured:
     return Measured(seconds, cpu(usage), upstream.cpu() - serving_before, peak_mib(usage))
 
 
-def mirror(upstream: Upstream, place: Path) -> Measured:
-    """From the start of following until every change is durable in archive and index."""
+def mirror(upstream: Upstream, place: Path, kafka: str | None = None) -> Measured:
+    """From the start of following until every change is durable in archive and index.
+
+    `kafka` is the broker that the buffer lies on, in a topic of its own; else it is SQLite.
+    """
     file, data = place / "mirror.toml", place / "data"
-    file.write_text(MIRROR_TOML.format(feed=upstream.feed, registry=upstream.registry, data=data))
+    text = MIRROR_TOML.format(feed=upstream.feed, registry=upstream.registry, data=data)
+    if kafka is not None:
+        text += KAFKA_TOML.format(broker=kafka, topic=f"catchup-{uuid.uuid4().hex[:8]}")
+    file.write_text(text)
     command = [sys.executable, "-m", "npmmirror", "--config", str(file), "run"]
     serving_before, started = upstream.cpu(), time.time()
     with (place / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
@@ -426,6 +446,7 @@ def arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--bare", type=int, nargs="*", default=[64, 32], help="concurrencies of the bare loop")
     add("--alone", action="store_true", help="npmmirror without the others")
+    add("--kafka", metavar="HOST:PORT", help="npmmirror also with its buffer on this broker")
     add("--gzip", action="store_true", help="packuments come gzipped, as npm's do")
     add("--directory", type=Path, help="where the files go; a disk, not memory")
     add("--keep", action="store_true", help="do not delete them at the end")

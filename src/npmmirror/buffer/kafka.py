@@ -1,7 +1,6 @@
 """The buffer on Apache Kafka: a topic, whose positions are an offset for each partition."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +28,7 @@ from npmmirror.buffer.base import (
     Position,
     Receipt,
 )
+from npmmirror.buffer.kafka_page import Page, as_batches
 from npmmirror.buffer.kafka_protocol import Topic
 from npmmirror.buffer.kafka_records import ForeignRecordError
 from npmmirror.buffer.kafka_session import (
@@ -42,22 +42,13 @@ from npmmirror.buffer.kafka_session import (
 )
 from npmmirror.buffer.set_aside import MOST, Odd, SetAside
 from npmmirror.change import Change
-from npmmirror.clock import moment, timestamp
+from npmmirror.clock import timestamp
 from npmmirror.config import KafkaSection
 
 STEPS: Final = 4
 """How many answers a call may wait for: the time of one request is `request_seconds`."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """The batches of a page, by partition in their order, and what lies last in each partition."""
-
-    batches: dict[int, list[Any]]
-    tails: dict[int, Any]
-    odd: list[Odd]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +125,7 @@ class KafkaBuffer:
         async with self._asking() as session:
             make = session.producer.create_batch
             page = await anyio.to_thread.run_sync(
-                _page, make, changes, observed_at, source, session.topic.partitions
+                as_batches, make, changes, observed_at, source, session.topic.partitions
             )
             for odd in page.odd:
                 await self._set_aside(odd)
@@ -146,7 +137,7 @@ class KafkaBuffer:
                 raise
         self._note_appended(ends, page.tails)
 
-    async def _sent(self, session: Session, page: _Page) -> dict[int, int]:
+    async def _sent(self, session: Session, page: Page) -> dict[int, int]:
         """Where each partition ends, once all of the page is acknowledged."""
         sent: list[tuple[int, int, asyncio.Future[Any]]] = []
         for batches in zip_longest(*([(n, one) for one in own] for n, own in page.batches.items())):
@@ -188,7 +179,7 @@ class KafkaBuffer:
                 min(limit, self._section.poll_records),
                 self._section.request_seconds,
             )
-            items = [item async for item in self._items(found, offsets, behind)]
+            items = await self._items(found, offsets, behind)
         if not items:
             await self._let_go()
             raise BufferUnavailableError(f"the brokers of {self._section.topic} give no records")
@@ -196,23 +187,21 @@ class KafkaBuffer:
 
     async def _items(
         self, found: Mapping[int, Sequence[Record]], offsets: Sequence[int], behind: dict[int, int]
-    ) -> AsyncIterator[Item]:
+    ) -> list[Item]:
+        items: list[Item] = []
         for partition, offset in behind.items():
             own = found.get(partition, ())
             for record in own:
-                yield await self._item(record)
+                item = _item(record)
+                if isinstance(item, str):
+                    await self._set_aside(self._odd(record, item))
+                    items.append(Gap((partition, record.offset)))
+                else:
+                    items.append(item)
             if offset > (own[-1].offset + 1 if own else offsets[partition]):
                 # Marks of transactions, or a record that cannot be read.
-                yield Gap((partition, offset - 1))
-
-    async def _item(self, record: Record) -> Item:
-        place = (record.partition, record.offset)
-        try:
-            decoded = records.decode(record.value, record.headers)
-        except ForeignRecordError as error:
-            await self._set_aside(self._odd(record, str(error)))
-            return Gap(place)
-        return Entry(decoded.change, place, decoded.observed_at, decoded.source)
+                items.append(Gap((partition, offset - 1)))
+        return items
 
     async def wait(self, after: Position) -> None:
         """See `Buffer.wait`. Every so often it is looked whether the topic is still what it was."""
@@ -517,43 +506,16 @@ class KafkaBuffer:
         return any(at < end for at, end in zip(offsets, self._extent.ends, strict=True))
 
 
+def _item(record: Record) -> Entry | str:
+    """The entry of a record, or why it is none."""
+    try:
+        decoded = records.decode(record.value, record.headers)
+    except ForeignRecordError as error:
+        return str(error)
+    place = (record.partition, record.offset)
+    return Entry(decoded.change, place, decoded.observed_at, decoded.source)
+
+
 def unwanted(found: Mapping[str, str]) -> dict[str, str]:
     """What of a topic's configuration is not as it should be."""
     return {key: found[key] for key, value in WANTED.items() if found.get(key, value) != value}
-
-
-def _page(
-    make: Callable[[], Any],
-    changes: Sequence[Change],
-    observed_at: str,
-    source: str,
-    partitions: int,
-) -> _Page:
-    """A page as batches. Done in a thread: ten thousand records take some 100 ms."""
-    page = _Page({}, {}, [])
-    milliseconds = int(moment(observed_at).timestamp() * 1000)
-    for change in changes:
-        key, value = records.key_of(change), records.encode(change, observed_at, source)
-        if len(key) + len(value) > records.MOST_BYTES:
-            page.odd.append(_too_large(change, key, value))
-            continue
-        partition = records.partition_of(key, partitions)
-        batches = page.batches.setdefault(partition, [])
-        if not batches or not _fits(batches[-1], milliseconds, key, value):
-            batches.append(make())
-            _fits(batches[-1], milliseconds, key, value)
-        page.tails[partition] = records.tail_of_change(change)
-    return page
-
-
-def _fits(batch: Any, milliseconds: int, key: bytes, value: bytes) -> bool:
-    """Put a record into a batch; False where it is full. The first one always fits."""
-    headers = list(records.HEADERS)
-    added = batch.append(timestamp=milliseconds, key=key, value=value, headers=headers)
-    return added is not None
-
-
-def _too_large(change: Change, key: bytes, value: bytes) -> Odd:
-    name = f"feed-{hashlib.sha256(value).hexdigest()[:16]}"
-    why = f"it is larger than {records.MOST_BYTES} bytes"
-    return Odd(name, f"the feed at seq {str(change.seq)[:100]}", why, key, value)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from npmmirror.change import Change
@@ -65,11 +66,42 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Decoded
     Raises:
         ForeignRecordError: it is none of ours.
     """
+    if tuple(headers) != HEADERS:
+        _check_schema(headers)
+    try:
+        return _WIRE.decode(value or b"").decoded()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _tolerantly(value)
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """A record's value, as nearly all are."""
+
+    seq: int | str
+    id: str
+    rev: str | None
+    deleted: bool
+    observed_at: str
+    source: str
+
+    def decoded(self) -> Decoded:
+        change = Change(self.seq, self.id, self.rev, self.deleted)
+        return Decoded(change, self.observed_at, self.source)
+
+
+_WIRE: Final = msgspec.json.Decoder(_Wire)
+
+
+def _check_schema(headers: Iterable[tuple[str, bytes]]) -> None:
     version = dict(headers).get(HEADER)
     if version is None:
         raise ForeignRecordError(f"it has no header {HEADER}")
     if version != HEADERS[0][1]:
         raise ForeignRecordError(f"its header {HEADER} is {version[:20]!r}, not {SCHEMA}")
+
+
+def _tolerantly(value: bytes | None) -> Decoded:
+    """With lone surrogates and other things that are JSON to Python's own parser alone."""
     record = _json(value)
     if not isinstance(record, dict):
         raise ForeignRecordError("its value is no JSON object")
@@ -96,16 +128,6 @@ def tail_of_change(change: Change) -> Any:
 def _json(value: bytes | None) -> Any:
     if value is None:
         raise ForeignRecordError("it has no value")
-    try:
-        record = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return _tolerant_json(value)
-    # orjson makes a float of an integer of more than 64 bits.
-    huge = isinstance(record, dict) and isinstance(record.get("seq"), float)
-    return _tolerant_json(value) if huge else record
-
-
-def _tolerant_json(value: bytes) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
