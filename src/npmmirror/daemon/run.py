@@ -20,6 +20,7 @@ from npmmirror.daemon.buffers import open_buffer
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
+from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
@@ -112,7 +113,10 @@ class Daemon:
             registry=self._source.registry,
             data_dir=str(self._config.storage.data_dir),
         )
+        progress = Progress(self._mirror, self._follower, self._buffer, self._clock)
         async with anyio.create_task_group() as serving:
+            serving.start_soon(self._mirror.telling.run)
+            serving.start_soon(progress.run)
             producers = (partial(self._follow, stop, serving), self._watch)
             await self._mirror.run(stop, *producers)
             serving.cancel_scope.cancel()
