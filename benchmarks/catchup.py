@@ -315,7 +315,7 @@ def standing(data: Path) -> tuple[Any, ...] | None:
 
 def check(data: Path, upstream: Upstream) -> None:
     """See that every tarball is there, byte for byte, and nothing else."""
-    files = [path for path in (data / "packages").rglob("*") if path.is_file()]
+    files = [path for path in (data / "packages").rglob("*.tgz") if path.is_file()]
     found = [hashlib.sha512(path.read_bytes()).hexdigest() for path in files]
     left = list((data / "staging").iterdir())
     if len(found) != len(upstream.pairs) or set(found) != upstream.digests or left:
