@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from npmmirror.capture import Chain, Location
 
 
@@ -52,8 +54,7 @@ class PersonFacts:
     email: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DependencyFacts:
+class DependencyFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A dependency of a version that a dist-tag names.
 
     `kind` is `dependencies`, `devDependencies`, `peerDependencies`, `optionalDependencies` or
@@ -66,8 +67,7 @@ class DependencyFacts:
     requirement: str
 
 
-@dataclass(frozen=True, slots=True)
-class VersionFacts:
+class VersionFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A version's row: the parts of its manifest that are asked for often.
 
     `digest` is the first 16 bytes of the SHA-256 of the manifest's bytes in the document.

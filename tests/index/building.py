@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from npmmirror.capture import Location, Payload
 from npmmirror.effects import (
     Effects,
@@ -40,7 +42,8 @@ def facts(state: str = "live", **changed: Any) -> PackageFacts:
 def version(name: str, text: str = "", **changed: Any) -> VersionFacts:
     """A version whose digest comes of some text."""
     digest = hashlib.sha256(f"{name} {text}".encode()).digest()[:16]
-    return replace(VersionFacts(name, digest, integrity=f"sha512-{name}"), **changed)
+    facts = VersionFacts(name, digest, integrity=f"sha512-{name}")
+    return msgspec.structs.replace(facts, **changed)
 
 
 def effects(*versions: str, **changed: Any) -> Effects:

@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 import orjson
+from msgspec.structs import astuple
 
 from npmmirror.effects import Effects, Event
 from npmmirror.index.group import Group, StoredDocument, StoredDrop, StoredTarball
-from npmmirror.index.statements import PACKAGE_COLUMNS, VERSION_COLUMNS
+from npmmirror.index.statements import PACKAGE_COLUMNS
 from npmmirror.sqlite import Row, storable
 
 EVENTS_EACH: Final = 1_000_000
@@ -20,7 +21,6 @@ MAX_INTEGER: Final = 2**63 - 1
 Compared = tuple[StoredDocument, Effects]
 
 _package = attrgetter(*PACKAGE_COLUMNS)
-_version = attrgetter(*VERSION_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Batches:
         for doc, effects in documents:
             number = self._id(doc.name)
             for facts in effects.versions:
-                yield number, facts.version, 1, *_version(facts)
+                yield number, facts.version, 1, *astuple(facts)[1:]
 
     def vanished(self) -> Iterator[Row]:
         """For `statements.VANISHED`."""

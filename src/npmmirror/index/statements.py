@@ -2,22 +2,11 @@
 
 from typing import Final
 
+from npmmirror.effects import VersionFacts
 from npmmirror.sqlite import Batch
 
-VERSION_COLUMNS: Final = (
-    "digest",
-    "published_at",
-    "tarball",
-    "shasum",
-    "integrity",
-    "file_count",
-    "unpacked_size",
-    "license",
-    "publisher",
-    "deprecated",
-    "has_install_script",
-)
-"""What a document says of a version: named alike in the table and in `VersionFacts`."""
+VERSION_COLUMNS: Final = VersionFacts.__struct_fields__[1:]
+"""What a document says of a version, behind its name: named alike in the table."""
 
 PACKAGE_COLUMNS: Final = (
     "state",
