@@ -105,6 +105,25 @@ def test_a_scoped_tarball_keeps_the_slash_that_clients_use() -> None:
     assert [str(url) for url in found.urls] == ["https://registry.example/@a/x/-/x-1.0.0.tgz"]
 
 
+@given(
+    st.from_regex(r"(@?[a-zA-Z0-9._~-]{1,3}/)?[a-zA-Z0-9._~%-]{1,4}", fullmatch=True),
+    st.from_regex(r"https?://[a-z0-9.]{1,4}(:[0-9]{2})?(/[a-z.%2f?#@]{0,3}){1,4}", fullmatch=True),
+)
+@example("@a/x", "https://registry.example/@a/x/-/x-1.0.0.tgz")
+@example("x", "http://elsewhere.example:81/a/../x-1.0.0.tgz")
+def test_the_usual_place_is_the_first_of_all(name: str, dist: str) -> None:
+    """It is found in a shorter way, or not at all."""
+    usual = addresses().usual_tarball(name, dist)
+    if usual is not None:
+        assert usual == addresses().tarball(name, dist).urls[0]
+
+
+def test_the_usual_place_is_found_where_it_is_usual() -> None:
+    """Also where the document names another host than the registry's."""
+    found = addresses().usual_tarball("@a/x", "http://elsewhere.example/@a/x/-/x-1.0.0.tgz")
+    assert str(found) == "https://registry.example/@a/x/-/x-1.0.0.tgz"
+
+
 def test_an_unusual_path_is_the_second_try() -> None:
     """Where dist.tarball differs from the usual place, its path is tried on the registry."""
     found = addresses("https://r.example/npm").tarball("x", "http://r.example/files/x.tgz?v=1")

@@ -44,12 +44,11 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 async def test_the_bytes_are_kept_as_they_were_encoded(
     serve: Serve, connect: Connect, fetch: Fetch, encoding: str, document: bytes
 ) -> None:
-    """Every accepted content encoding gives back the very bytes, with the headers kept."""
+    """Every accepted content encoding gives back the very bytes, with the ETag kept."""
     body = ENCODERS[encoding](document)
-    date = "Fri, 20 Nov 2026 10:00:00 GMT"
-    server = await serve(reply(body, Content_Encoding=encoding, ETag='"abc"', Last_Modified=date))
+    server = await serve(reply(body, Content_Encoding=encoding, ETag='"abc"'))
     found = await fetch(await connect(server.url))
-    assert found == Found(document, len(document), '"abc"', date)
+    assert found == Found(document, len(document), '"abc"')
 
 
 async def test_a_body_in_chunks_without_length_is_read(
@@ -117,7 +116,7 @@ async def test_an_etag_that_could_not_be_sent_back_is_dropped(
     """A header with strange bytes must not break the next request."""
     answer = b'HTTP/1.1 200 OK\r\nETag: "\xff\xfe"\r\nContent-Length: 2\r\n\r\n{}'
     found = await fetch(await connect((await serve(raw(answer))).url))
-    assert found == Found(b"{}", 2, None, None)
+    assert found == Found(b"{}", 2, None)
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])

@@ -8,11 +8,13 @@ import pytest
 from aiohttp import web
 
 from npmmirror.upstream import BadAnswer, Limits, ServerFault, Timeouts, Upstream
+from npmmirror.upstream.tarball import SMALL
 from tests.upstream.loopback import Connect, Serve, raw, reply
 
 pytestmark = pytest.mark.anyio
 
 FILE = gzip.compress(os.urandom(300_000))
+LARGE = gzip.compress(os.urandom(SMALL))
 DIST = "http://registry.example/left-pad/-/left-pad-1.0.0.tgz"
 
 
@@ -22,17 +24,23 @@ async def download(upstream: Upstream, dist: str, name: str = "left-pad") -> byt
 
 
 async def test_a_tarball_is_streamed(serve: Serve, connect: Connect) -> None:
-    """Its length and type are known before its bytes, which come in several pieces."""
-    server = await serve(reply(FILE, Content_Type="application/octet-stream"))
+    """Its type is known before its bytes, which come in several pieces."""
+    server = await serve(reply(LARGE, Content_Type="application/octet-stream"))
     upstream = await connect(server.url)
     async with upstream.tarball("left-pad", DIST) as body:
-        assert body.content_length == len(FILE)
         assert body.content_type == "application/octet-stream"
         assert body.url == server.url + "/left-pad/-/left-pad-1.0.0.tgz"
         chunks = [chunk async for chunk in body.chunks()]
-    assert b"".join(chunks) == FILE
+    assert b"".join(chunks) == LARGE
     assert len(chunks) > 1
     assert server.headers[0]["Accept-Encoding"] == "identity"
+
+
+async def test_a_small_tarball_comes_in_one_piece(serve: Serve, connect: Connect) -> None:
+    """Each piece costs some of the event loop's time, and most tarballs are small."""
+    upstream = await connect((await serve(reply(FILE))).url)
+    async with upstream.tarball("left-pad", DIST) as body:
+        assert [chunk async for chunk in body.chunks()] == [FILE]
 
 
 async def test_an_empty_file_is_a_file(serve: Serve, connect: Connect) -> None:
@@ -237,7 +245,6 @@ async def test_a_tgz_that_is_encoded_is_decoded(
     server = await serve(reply(gzip.compress(file), Content_Encoding="gzip"))
     upstream = await connect(server.url)
     async with upstream.tarball("left-pad", DIST) as body:
-        assert body.content_length is None
         assert b"".join([chunk async for chunk in body.chunks()]) == file
 
 

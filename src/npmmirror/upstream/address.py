@@ -1,6 +1,7 @@
 """Where things are asked for, and where requests may go at all. No name leaves its path segment."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -12,6 +13,13 @@ from npmmirror.upstream.errors import BadAnswer, shown
 
 MOST_ROWS = 10_000
 """What npm's feed gives at most; it answers a larger `limit` with 400."""
+
+
+_PLAIN_NAME = re.compile(r"(?:@[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+"""Nothing in it is encoded in a URL."""
+_PLAIN_TARBALL = re.compile(
+    r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,4})?(?:/[A-Za-z0-9._~@%-]+)*/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,16 @@ class Addresses:
         """
         query = "" if bust is None else f"?bust={bust}"
         return URL(f"{self._registry}/{_segment(name, '%2f')}{query}", encoded=True)
+
+    def usual_tarball(self, name: str, dist: str) -> URL | None:
+        """Where every registry has a tarball; None where that takes the closer look of `tarball`.
+
+        Nearly always it is there, and this takes a tenth of the time.
+        """
+        found = _PLAIN_TARBALL.fullmatch(dist)
+        if found is None or _PLAIN_NAME.fullmatch(name) is None:
+            return None
+        return URL(f"{self._registry}/{name}/-/{found[1]}", encoded=True)
 
     def tarball(self, name: str, dist: str) -> Candidates:
         """Where a tarball may lie whose packument calls it `dist`.
@@ -128,6 +146,8 @@ def _segment(name: str, between: str) -> str:
     Servers are seen to decode `%2e` and `%2f` before they resolve `..`, so that no encoding makes
     such a name harmless.
     """
+    if _PLAIN_NAME.fullmatch(name) is not None:
+        return name.replace("/", between)
     parts = name.replace("\\", "/").split("/")
     if any(part in {"", ".", ".."} for part in parts):
         raise BadAnswer("bad_name", f"{name[:300]!r} cannot be asked for")

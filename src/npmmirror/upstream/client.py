@@ -10,7 +10,7 @@ from yarl import URL
 from npmmirror.change import Head, Page, Seq
 from npmmirror.clock import Clock
 from npmmirror.errors import UsageError
-from npmmirror.upstream.address import Addresses, Candidates
+from npmmirror.upstream.address import Addresses
 from npmmirror.upstream.body import SMALL, Caps, Spool, read_body
 from npmmirror.upstream.decoding import ACCEPTED
 from npmmirror.upstream.errors import BadAnswer
@@ -143,8 +143,7 @@ class Upstream:
         from `TarballBody.chunks`. A file that is nowhere is a `BadAnswer` (`http_404`, or
         `host_refused` where it may lie on a host that is not allowed).
         """
-        candidates = self._addresses.tarball(name, url)
-        with await self._retried(lambda: self._tarball(candidates)) as answer:
+        with await self._retried(lambda: self._tarball(name, url)) as answer:
             yield TarballBody(answer, self._limits.max_tarball_bytes)
 
     def _need_feed(self) -> None:
@@ -172,19 +171,33 @@ class Upstream:
                 answer, self._caps, self._threads, spool, conditional=conditional
             )
 
-    async def _tarball(self, candidates: Candidates) -> Answer:
+    async def _tarball(self, name: str, dist: str) -> Answer:
         """An answer with status 200, to be left by the caller."""
-        error = BadAnswer("bad_url", "there is nowhere to ask")
-        for url in candidates.urls:
-            answer = await self._session.answer(url, TARBALL)
-            if answer.status == 200:
+        usual = self._addresses.usual_tarball(name, dist)
+        error: BadAnswer | None = None
+        if usual is not None:
+            answer, error = await self._given(usual)
+            if answer is not None:
                 return answer
-            with answer:
-                error = await unexpected(answer)
-            if answer.status != 404:
-                raise error
+        candidates = self._addresses.tarball(name, dist)
+        for url in candidates.urls:
+            if url != usual:
+                answer, error = await self._given(url)
+                if answer is not None:
+                    return answer
         if candidates.refused is not None:
             raise BadAnswer(
                 "host_refused", f"{candidates.refused} is not in tarball_hosts; {error}"
             )
-        raise error
+        raise error or BadAnswer("bad_url", "there is nowhere to ask")
+
+    async def _given(self, url: URL) -> tuple[Answer | None, BadAnswer | None]:
+        """An answer with status 200, or the error of a 404; other errors are raised."""
+        answer = await self._session.answer(url, TARBALL)
+        if answer.status == 200:
+            return answer, None
+        with answer:
+            error = await unexpected(answer)
+        if answer.status != 404:
+            raise error
+        return None, error

@@ -21,7 +21,6 @@ class Found:
     raw: bytes | Path
     length: int
     etag: str | None
-    last_modified: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,7 @@ async def read_packument(
         if isinstance(body.content, Path):
             body.content.unlink(missing_ok=True)
         raise
-    headers = answer.response.headers
-    return Found(
-        body.content, body.length, _ascii(headers.get("ETag")), headers.get("Last-Modified")
-    )
+    return Found(body.content, body.length, _ascii(answer.response.headers.get("ETag")))
 
 
 async def unexpected(answer: Answer) -> BadAnswer:

@@ -7,6 +7,8 @@ from npmmirror.upstream.errors import BadAnswer, ServerFault, shown
 from npmmirror.upstream.session import Answer
 
 GZIP = b"\x1f\x8b"
+SMALL = 1 << 20
+"""Files up to this length are taken from the connection in one piece."""
 PROBE = 4096
 """Bytes that suffice to see what a compressed body decodes to."""
 
@@ -14,10 +16,10 @@ PROBE = 4096
 class TarballBody:
     """A tarball that is arriving. Valid within the context that gave it.
 
-    `content_length` is the file's length where upstream announced it; `url` is where it was found.
+    `url` is where it was found.
     """
 
-    __slots__ = ("_answer", "_limit", "content_length", "content_type", "url")
+    __slots__ = ("_answer", "_is_small", "_limit", "content_type", "url")
 
     def __init__(self, answer: Answer, limit: int | None) -> None:
         length = answer.response.content_length
@@ -25,7 +27,7 @@ class TarballBody:
             raise BadAnswer("too_large", f"{length} bytes announced")
         self._answer = answer
         self._limit = limit
-        self.content_length = length if answer.encoding is None else None
+        self._is_small = length is not None and length <= SMALL and answer.encoding is None
         self.content_type = answer.response.headers.get("Content-Type", "")
         self.url = shown(answer.response.url)
 
@@ -36,6 +38,11 @@ class TarballBody:
             ServerFault: `truncated`, `timeout` or `reset`: they do not all arrive.
             BadAnswer: `too_large`, `html`, `wrong_encoding`.
         """
+        if self._is_small:
+            if chunk := await self._answer.whole():
+                self._refuse_html(chunk)
+                yield chunk
+            return
         received = 0
         async for chunk in self._plain():
             if not received:
