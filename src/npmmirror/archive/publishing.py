@@ -50,17 +50,16 @@ def publish(
     """
     with disk_faults(packages), _vanishing(packages):
         look()
-        waiting = [move for move in moves if _is_waiting(*move)]
         for directory in {final.parent for _, final in moves}:
             directory.mkdir(parents=True, exist_ok=True)
         if _device(staging) == _device(packages):
-            _rename(waiting, staging, packages, step)
+            copied = _rename(moves, staging, packages, step)
         else:
-            _carry(waiting, packages, step)
+            copied = _carry(moves, packages, step)
         _sync_names([final for _, final in moves], packages, step, together=_device(staging))
         reach("publish.names_synced")
         look()
-        for staged, _ in waiting:
+        for staged in copied:
             staged.unlink(missing_ok=True)
 
 
@@ -84,27 +83,35 @@ def _is_waiting(staged: Path, final: Path) -> bool:
     raise FileNotFoundError(errno.ENOENT, "a received tarball has vanished", str(staged))
 
 
-def _rename(waiting: Sequence[Move], staging: Path, packages: Path, step: Call) -> None:
-    if len(waiting) < _MANY or not sync_filesystem(staging):
-        for staged, _ in waiting:
-            sync_file(staged)
+def _rename(moves: Sequence[Move], staging: Path, packages: Path, step: Call) -> list[Path]:
+    """Move the files; those that had to be copied, and are still there, are returned."""
+    if len(moves) < _MANY or not sync_filesystem(staging):
+        for staged, final in moves:
+            if _is_waiting(staged, final):
+                sync_file(staged)
             step()
     reach("publish.data_synced")
-    for staged, final in waiting:
+    copied: list[Path] = []
+    for staged, final in moves:
         try:
             staged.rename(final)
+        except FileNotFoundError:
+            if _is_waiting(staged, final):
+                raise
         except OSError as error:
             if error.errno != errno.EXDEV:  # the same device, mounted twice
                 raise
-            _carry([(staged, final)], packages, step)
+            copied += _carry([(staged, final)], packages, step)
         step()
         reach("publish.renamed")
+    return copied
 
 
-def _carry(waiting: Sequence[Move], packages: Path, step: Call) -> None:
-    """From another file system: copied to a temp name, synced, renamed."""
+def _carry(moves: Sequence[Move], packages: Path, step: Call) -> list[Path]:
+    """From another file system: copied to a temp name, synced, renamed; what was copied."""
     incoming = packages / INCOMING
     incoming.mkdir(exist_ok=True)
+    waiting = [move for move in moves if _is_waiting(*move)]
     for staged, final in waiting:
         copy = incoming / staged.name
         try:
@@ -116,6 +123,7 @@ def _carry(waiting: Sequence[Move], packages: Path, step: Call) -> None:
             with suppress(OSError):
                 copy.unlink()  # half a copy must not keep the disk full
             raise
+    return [staged for staged, _ in waiting]
 
 
 def _copy(staged: Path, copy: Path, step: Call) -> None:
