@@ -112,7 +112,7 @@ def test_what_was_finished_has_no_record(machine: Machine) -> None:
     machine.die("heavy", "light", memory=True)
     ledger = machine.start()
     ledger.begin("light")
-    ledger.end("light")
+    ledger.end(["light"])
     ledger.begin("another")
     os.close(ledger._file)
     with machine.start() as again:
@@ -164,7 +164,7 @@ def test_who_was_set_aside_has_one_more_try(machine: Machine) -> None:
         record = again.record("heavy")
         assert record is not None
         assert record.is_guilty
-        again.end("heavy")
+        again.end(["heavy"])
         assert again.record("heavy") is None
 
 
@@ -184,7 +184,7 @@ def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "not there" / "in_work")
     with machine.start() as ledger:
         ledger.begin("left-pad")
-        ledger.end("left-pad")
+        ledger.end(["left-pad"])
 
 
 CRASHING = """
@@ -233,7 +233,7 @@ def test_the_file_tells_what_a_simple_count_tells(
             ledger.begin(name)
             busy.add(name)
         elif what == "end":
-            ledger.end(name)
+            ledger.end([name])
             busy.discard(name)
             deaths.pop(name, None)
         else:

@@ -29,7 +29,7 @@ def run(context: typer.Context) -> None:
     notifier = Notifier.from_environment()
     _calm_collector()
     try:
-        uvloop.run(run_daemon(config, source, watch_crashes=True, notifier=notifier))
+        uvloop.run(run_daemon(config, source, own_process=True, notifier=notifier))
     finally:
         logs.finish()
 

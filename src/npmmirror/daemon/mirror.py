@@ -19,6 +19,7 @@ from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
+from npmmirror.pipeline.examiner_process import ExaminerProcess
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
 from npmmirror.pipeline.gate import Gate
@@ -38,6 +39,8 @@ from npmmirror.upstream import Limits, Timeouts, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
 THREADS = 2
+RESULTS = 2
+"""Groups of results that may wait for a slow disk before fetching does."""
 BESIDE_REQUESTS_SECONDS = 600.0
 """How long a task may be at work beside its requests, each of which has its own time-out."""
 COMMIT_SECONDS = 30.0
@@ -59,12 +62,13 @@ class Source:
 class Manner:
     """How a mirror works: `patient` waits out faults of the host, `raise_bugs` is for tests.
 
-    `watch_crashes` takes over the process's one handler of crashes.
+    `own_process` says that the process is the mirror's own: then the handler of crashes is, too,
+    and documents are examined in a process beside it.
     """
 
     patient: bool = True
     raise_bugs: bool = False
-    watch_crashes: bool = False
+    own_process: bool = False
 
 
 class Mirror:
@@ -81,6 +85,7 @@ class Mirror:
         *,
         deaths: InWork,
         threads: WorkerThreads,
+        beside: ExaminerProcess | None,
         clock: Clock,
         manner: Manner,
     ) -> None:
@@ -98,10 +103,13 @@ class Mirror:
         self.liveness = Liveness(clock, limit)
         self._manner = manner
         self._threads = threads
+        self._beside = beside
         self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
         self._jobs = anyio.create_memory_object_stream[Job](0)
         self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
-        self._results = anyio.create_memory_object_stream[Result](config.storage.commit_count)
+        self._results = anyio.create_memory_object_stream[Result](
+            RESULTS * config.storage.commit_count
+        )
         self.handout = Handout(self._jobs[0], self._is_suspect)
         self.telling = Telling(
             clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
@@ -175,11 +183,13 @@ class Mirror:
     def committed(self, dones: Sequence[Done]) -> None:
         """What happens once a group is in the index: the gate opens, and who waits is told."""
         self.telling.committed(dones)
+        ended: list[str] = []
         for done in dones:
             if isinstance(done.outcome, Failed) and done.outcome.reason == SUDDEN_DEATHS:
                 self.deaths.set_aside(done.job.package)
             else:
-                self.deaths.end(done.job.package)
+                ended.append(done.job.package)
+        self.deaths.end(ended)
         self.feed.committed(dones)
         self.syncer.committed(dones)
 
@@ -217,6 +227,7 @@ class Mirror:
             self.opened.examiner,
             self._threads,
             self.gate,
+            beside=self._beside,
             host=self.host,
             disk=self.disk,
             clock=self.clock,
@@ -226,7 +237,7 @@ class Mirror:
         tarballs = TarballFetcher(
             self.upstream,
             self.opened.store,
-            anyio.CapacityLimiter(fetch.concurrency),
+            anyio.Semaphore(fetch.concurrency, fast_acquire=True),
             host=self.host,
             disk=self.disk,
             clock=self.clock,
@@ -280,12 +291,16 @@ async def open_mirror(
         stack.enter_context(DirectoryLock(config.storage.data_dir))
         reach("start.locked")
         deaths = stack.enter_context(InWork.open(config.storage.data_dir / "in_work"))
-        if manner.watch_crashes:
+        if manner.own_process:
             deaths.watch_crashes()
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
         opened = await stack.enter_async_context(
             open_archive_and_index(config, threads, clock, patient=manner.patient)
         )
+        beside = None
+        if manner.own_process:
+            beside = ExaminerProcess(config.storage.data_dir / "captures", config.policy.tarballs)
+            await stack.enter_async_context(beside)
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
         mirror = Mirror(
             config,
@@ -293,6 +308,7 @@ async def open_mirror(
             upstream,
             deaths=deaths,
             threads=threads,
+            beside=beside,
             clock=clock,
             manner=manner,
         )

@@ -24,8 +24,8 @@ from npmmirror.config import Config, StorageSection
 from npmmirror.errors import StorageError
 from npmmirror.failpoints import reach
 from npmmirror.index import Group, IndexReader, IndexWriter, Mark
+from npmmirror.pipeline.examiner import Examiner
 from npmmirror.pipeline.logbook import seal
-from npmmirror.pipeline.packuments import Examiner
 from npmmirror.pipeline.replay import ERASE, roll_forward
 from npmmirror.worker_threads import WorkerThreads
 

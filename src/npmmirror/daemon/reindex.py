@@ -28,9 +28,9 @@ from npmmirror.daemon.unfinished import refuse_half_reset
 from npmmirror.errors import StorageError
 from npmmirror.index import Group, IndexReader, IndexWriter, Resumption, swapping
 from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.examiner import Examiner
 from npmmirror.pipeline.job import PACKUMENT
 from npmmirror.pipeline.logbook import seal
-from npmmirror.pipeline.packuments import Examiner
 from npmmirror.pipeline.replay import Replay
 
 COMMAND = "reindex"

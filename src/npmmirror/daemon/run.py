@@ -47,19 +47,19 @@ async def run(
     clock: Clock | None = None,
     stop: anyio.Event | None = None,
     raise_bugs: bool = False,
-    watch_crashes: bool = False,
+    own_process: bool = False,
     notifier: Notifier | None = None,
 ) -> None:
     """Follow the feed until SIGTERM or SIGINT (or `stop`); a second signal cancels the drain.
 
-    `watch_crashes` is for a process of its own: see `Manner`. `notifier` is told how it goes.
+    `own_process`: see `Manner`. `notifier` is told how it goes.
 
     Raises:
         NpmmirrorError: the daemon cannot start.
     """
     clock = clock or SystemClock()
     stop = stop or anyio.Event()
-    manner = Manner(patient=True, raise_bugs=raise_bugs, watch_crashes=watch_crashes)
+    manner = Manner(patient=True, raise_bugs=raise_bugs, own_process=own_process)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
         supervision = Supervision(

@@ -28,6 +28,7 @@ from npmmirror.outcome import (
     Work,
     WorkItem,
 )
+from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import PACKUMENT, WANTED, Done, Job, Result
 from npmmirror.pipeline.look import STALE, Look, Looker
@@ -101,14 +102,14 @@ class Fetcher:
             while await self._ready():
                 try:
                     with at_rest():
-                        job = await jobs.receive()
+                        job = await receive(jobs)
                 except anyio.EndOfStream:
                     return
                 if self._disk.held and not await self._ready():
                     return  # the next start does it
                 done = await self.finish(job)
                 with at_rest():
-                    await results.send(done)
+                    await send(results, done)
 
     async def _ready(self) -> bool:
         """Wait while fetching is paused; False where the drain begins meanwhile.
@@ -150,8 +151,7 @@ class Fetcher:
         if self._is_deadly(job):
             return self._set_aside(job)
         self._deaths.begin(job.package)
-        started = self._clock.monotonic()
-        self.in_work[job.package] = started
+        self.in_work[job.package] = self._clock.monotonic()
         try:
             done = await self._mirror(job)
         except IndexUnavailableError as fault:
@@ -165,7 +165,7 @@ class Fetcher:
         finally:
             del self.in_work[job.package]
         reach("fetch.done")
-        return replace(done, seconds=self._clock.monotonic() - started)
+        return done
 
     def _is_deadly(self, job: Job) -> bool:
         """Whether the process died too often with this package in work.
@@ -223,10 +223,16 @@ class Fetcher:
         The policy may want, with each change, what waits on the work list already: that is left
         alone with its pauses and attempts, unless a person asks.
         """
-        if look.packument is None or look.effects is None:
+        effects = look.effects
+        if effects is None:
             return ()
-        want, effects = job.want or Want(), look.effects
-        chosen = wanted_tarballs(look.packument, effects, look.known, self._mode, want)
+        if look.choice is not None:
+            chosen = look.choice.versions
+        elif look.packument is not None:
+            want = job.want or Want()
+            chosen = wanted_tarballs(look.packument, effects, look.known, self._mode, want)
+        else:
+            return ()
         if look.known is None or job.want is not None or set(chosen) <= set(effects.fresh):
             return chosen
         waiting = {row.item for row in await self._index.work_of(job.package)}
@@ -237,14 +243,15 @@ class Fetcher:
         claims: list[Claim] = []
         stored: list[str] = []
         for version in versions:
-            if look.packument is not None and version in look.packument.versions:
-                dist = look.packument.manifest(version).dist
-                claims.append(Claim(version, dist.tarball, dist.integrity, dist.shasum))
+            if (dist := look.dist(version)) is not None:
+                row = job.work.get(version)
+                claims.append(Claim(version, dist.tarball, dist.integrity, dist.shasum, row))
             else:
                 stored.append(version)
         if stored:
-            claims += [Claim(*row) for row in await self._index.claims(job.package, stored)]
-        return [replace(claim, row=job.work.get(claim.version)) for claim in claims]
+            rows = await self._index.claims(job.package, stored)
+            claims += [Claim(*row, job.work.get(row[0])) for row in rows]
+        return claims
 
     async def _settles(self, job: Job, look: Look) -> bool:
         """Whether the packument's row of the work list is done with, or put anew.
@@ -285,8 +292,14 @@ class Fetcher:
             gone=look.gone,
             tarballs=tuple(outcomes),
             work=Work(put=tuple(put), done=tuple(taken - kept)),
+            seconds=self._seconds(job),
             release=look.release,
         )
+
+    def _seconds(self, job: Job) -> float:
+        """How long the job is in work."""
+        now = self._clock.monotonic()
+        return now - self.in_work.get(job.package, now)
 
     @staticmethod
     def _outcome(job: Job, look: Look) -> Outcome:

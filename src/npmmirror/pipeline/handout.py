@@ -6,6 +6,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.liveness import at_rest
+from npmmirror.pipeline.channel import send
 from npmmirror.pipeline.job import Job
 
 
@@ -59,7 +60,7 @@ class Handout:
     async def _send(self, job: Job) -> None:
         self._out.add(job.package)
         try:
-            await self._jobs.send(job)
+            await send(self._jobs, job)
         except BaseException:
             self._out.discard(job.package)
             self._tell()

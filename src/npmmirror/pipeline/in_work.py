@@ -13,7 +13,7 @@ import faulthandler
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -97,6 +97,7 @@ class InWork:
         self._records = records
         self._look = look
         self._slots = {digest: number for number, digest in enumerate(records)}
+        self._image = [_packed(digest, records[digest], in_work=False) for digest in records]
         self._free: list[int] = []
         self._watching = False
 
@@ -122,14 +123,18 @@ class InWork:
         digest = _digest(package)
         self._put(digest, self._records.get(digest, Record()), in_work=True)
 
-    def end(self, package: str) -> None:
-        """What came of it is committed; its record is forgotten."""
-        digest = _digest(package)
-        self._records.pop(digest, None)
-        number = self._slots.pop(digest, None)
-        if number is not None:
-            self._write_slot(number, _FREE)
-            self._free.append(number)
+    def end(self, packages: Iterable[str]) -> None:
+        """What came of them is committed; their records are forgotten."""
+        ended: list[int] = []
+        for digest in map(_digest, packages):
+            self._records.pop(digest, None)
+            number = self._slots.pop(digest, None)
+            if number is not None:
+                self._image[number] = _FREE
+                ended.append(number)
+        if ended:
+            self._free += ended
+            self._write_slots(min(ended), max(ended) + 1)
 
     def set_aside(self, package: str) -> None:
         """It is a dead letter; when it is tried again, one more death makes it one again."""
@@ -156,11 +161,12 @@ class InWork:
         """End in good order: nothing is in work."""
         if self._watching:
             faulthandler.disable()
-        for digest in [*self._slots]:
-            if digest in self._records:
-                self._put(digest, self._records[digest], in_work=False)
-            else:
-                self._write_slot(self._slots[digest], _FREE)
+        for digest, number in self._slots.items():
+            record = self._records.get(digest)
+            self._image[number] = _FREE
+            if record is not None:
+                self._image[number] = _packed(digest, record, in_work=False)
+        self._write_slots(0, len(self._image))
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -174,12 +180,19 @@ class InWork:
     def _put(self, digest: bytes, record: Record, *, in_work: bool) -> None:
         number = self._slots.get(digest)
         if number is None:
-            number = self._free.pop() if self._free else len(self._slots)
-            self._slots[digest] = number
-        self._write_slot(number, _packed(digest, record, in_work=in_work))
+            number = self._slots[digest] = self._free_slot()
+        self._image[number] = _packed(digest, record, in_work=in_work)
+        self._write_slots(number, number + 1)
 
-    def _write_slot(self, number: int, slot: bytes) -> None:
-        self._write(_SLOTS_AT + number * _SLOT.size, slot)
+    def _free_slot(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self._image.append(_FREE)
+        return len(self._image) - 1
+
+    def _write_slots(self, first: int, end: int) -> None:
+        """Write these slots, all in one call."""
+        self._write(_SLOTS_AT + first * _SLOT.size, b"".join(self._image[first:end]))
 
     def _write(self, offset: int, content: bytes) -> None:
         # A full disk must stop nothing here: then a death goes uncounted.

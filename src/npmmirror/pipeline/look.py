@@ -1,29 +1,29 @@
 """Looking at a package: its packument fetched, judged, and compared with what is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 from npmmirror.archive import DiskFaultError
 from npmmirror.clock import Clock
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
+from npmmirror.manifest import Dist
 from npmmirror.outcome import Failed, Gone, Mirrored, Outcome
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
+from npmmirror.pipeline.examiner import Examiner, Finding, Question
+from npmmirror.pipeline.examiner_process import MOST_BYTES, ExaminerDiedError, ExaminerProcess
+from npmmirror.pipeline.examining import Choice
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Job
-from npmmirror.pipeline.packuments import (
-    Body,
-    Examined,
-    Examiner,
-    PackumentFetcher,
-)
+from npmmirror.pipeline.packuments import Body, PackumentFetcher
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import RemovalRule, removed_event
 from npmmirror.upstream import Missing, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
+DIED = "examiner_died"
+"""The process that examined the document died over it."""
 STALE = "stale"
 STILL_THERE = "deleted_but_answered"
 STILL_THERE_TRIES = 4
@@ -32,7 +32,10 @@ STILL_THERE_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a package gave. `packument` is there where versions can be chosen from.
+    """What one look at a package gave.
+
+    Versions are chosen from `packument`, or were already (`choice`), where the document was
+    examined in another process.
 
     A fault ends it, the host's too: another package is tried next. Packages that are broken for
     good must not occupy all workers as each other's proof.
@@ -41,10 +44,19 @@ class Look:
     outcome: Outcome
     known: Known | None
     packument: Packument | None = None
+    choice: Choice | None = None
     effects: Effects | None = None
     document: CapturedDocument | None = None
     gone: CapturedGone | None = None
     release: Callable[[], None] | None = None
+
+    def dist(self, version: str) -> Dist | None:
+        """What the document says of a version's tarball; None where it has no such version."""
+        if self.choice is not None:
+            return self.choice.dists.get(version)
+        if self.packument is not None and version in self.packument.versions:
+            return self.packument.manifest(version).dist
+        return None
 
 
 class Looker:
@@ -57,6 +69,7 @@ class Looker:
         threads: WorkerThreads,
         gate: Gate,
         *,
+        beside: ExaminerProcess | None,
         host: Pause,
         disk: Pause,
         clock: Clock,
@@ -65,6 +78,7 @@ class Looker:
     ) -> None:
         self._fetcher = fetcher
         self._examiner = examiner
+        self._beside = beside
         self._threads = threads
         self._gate = gate
         self._host = host
@@ -121,23 +135,11 @@ class Looker:
             if release is not None:
                 release()
             raise
-        return Look(unchanged, known, packument, effects, release=release)
+        return Look(unchanged, known, packument, effects=effects, release=release)
 
     async def _found(self, job: Job, known: Known | None, body: Body) -> Look:
-        examine = partial(
-            self._examiner.examine,
-            body.document,
-            name=job.package,
-            known=known,
-            announced_rev=_announced(job),
-            following_since=self._following_since(),
-            etag=body.etag,
-        )
         try:
-            if body.is_small:
-                examined = examine()
-            else:
-                examined = await self._threads.run(examine)
+            finding, choice, packument = await self._examined(job, known, body)
         except NotAPackumentError as error:
             _let_go(body)
             again = failed_before(job.work.get(PACKUMENT))
@@ -149,35 +151,56 @@ class Looker:
             _let_go(body)
             self._disk.fault("disk", str(fault))
             return Look(Failed("disk", None, str(fault), counts=False), known)
+        except ExaminerDiedError:
+            _let_go(body)
+            return Look(Failed(DIED, None), known)
         except BaseException:
             _let_go(body)
             raise
         self._host.success(DOCUMENT)
-        self._gate.absorb(job, examined.packument.rev)
-        return self._judge(job, known, examined, body)
-
-    def _judge(self, job: Job, known: Known | None, examined: Examined, body: Body) -> Look:
+        self._gate.absorb(job, finding.rev)
         document = None
-        if examined.payload is not None:
-            document = CapturedDocument(
-                examined.payload, examined.packument.rev, examined.etag, examined.effects
-            )
-        if examined.stale:
-            detail = f"found {examined.packument.rev}, announced {_announced(job)}"
-            return Look(Failed(STALE, None, detail), known, document=document, release=body.release)
+        if finding.payload is not None:
+            document = CapturedDocument(finding.payload, finding.rev, body.etag, finding.effects)
+        outcome = self._judge(job, finding, changed=document is not None)
+        if finding.stale:
+            return Look(outcome, known, document=document, release=body.release)
+        return Look(
+            outcome, known, packument, choice, finding.effects, document, release=body.release
+        )
+
+    async def _examined(
+        self, job: Job, known: Known | None, body: Body
+    ) -> tuple[Finding, Choice | None, Packument | None]:
+        """What the document is, and either what to fetch or the document to choose from."""
+        question = Question(job.package, known, _announced(job), self._following_since())
+        if self._beside is not None and (document := _for_a_process(job, body)) is not None:
+            there = await self._beside.examine(document, question, job.tarball_rows)
+            if there is not None:
+                return *there, None
+        if body.is_small:
+            here = self._examiner.examine(body.document, question)
+        else:
+            here = await self._threads.run(self._examiner.examine, body.document, question)
+        return here[0], None, here[1]
+
+    def _judge(self, job: Job, finding: Finding, *, changed: bool) -> Outcome:
+        if finding.stale:
+            return Failed(STALE, None, f"found {finding.rev}, announced {_announced(job)}")
         row = job.work.get(PACKUMENT)
         tries = row.attempts if row is not None and row.reason == STILL_THERE else 0
-        look = Look(
-            Mirrored(changed=document is not None),
-            known,
-            examined.packument,
-            examined.effects,
-            document,
-            release=body.release,
-        )
-        if _still_there(job, examined.packument) and tries < STILL_THERE_TRIES:
-            return replace(look, outcome=Failed(STILL_THERE, None))
-        return look
+        deleted = job.change is not None and job.change.deleted
+        if deleted and finding.is_living and tries < STILL_THERE_TRIES:
+            return Failed(STILL_THERE, None)
+        return Mirrored(changed=changed)
+
+
+def _for_a_process(job: Job, body: Body) -> bytes | None:
+    """The document, where it is small enough and nobody asks for versions of it himself."""
+    document = body.document
+    if not isinstance(document, bytes) or len(document) > MOST_BYTES or job.want is not None:
+        return None
+    return document if job.change is not None or PACKUMENT in job.work else None
 
 
 def _let_go(body: Body) -> None:
@@ -188,12 +211,6 @@ def _let_go(body: Body) -> None:
 def _announced(job: Job) -> str | None:
     """The revision that the document must have at least; a tombstone's own rev has no document."""
     return None if job.change is None or job.change.deleted else job.change.rev
-
-
-def _still_there(job: Job, packument: Packument) -> bool:
-    """Whether the feed says deleted and the registry shows a living package."""
-    deleted = job.change is not None and job.change.deleted
-    return deleted and packument.unpublished is None and bool(packument.versions)
 
 
 def _is_captured(job: Job, known: Known | None) -> bool:

@@ -1,4 +1,4 @@
-"""Fetching a packument and finding out what it changes."""
+"""Fetching a packument, and letting large ones into memory one at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,156 +6,18 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import structlog
 
 from npmmirror.archive import (
-    CaptureDamagedError,
-    CaptureReader,
-    ErasedError,
-    PayloadEncoder,
     TarballStore,
     disk_faults,
 )
-from npmmirror.archive.deltas import Documents
-from npmmirror.capture import Location, Payload
-from npmmirror.diff import changed_versions, diff, is_stale
-from npmmirror.effects import Effects, Known
 from npmmirror.liveness import at_rest
-from npmmirror.packument import Packument
 from npmmirror.pipeline.large import LargeDocument
 from npmmirror.upstream import Found, Missing, NotModified, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
-log = structlog.get_logger(__name__)
-
 INLINE_BYTES = 64 * 1024
 """Documents up to this size are examined on the loop: handing them to a thread costs as much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What a document turned out to be.
-
-    `payload` is None where its bytes are those of the capture before it; `effects` is None where
-    it is stale.
-    """
-
-    packument: Packument
-    payload: Payload | None
-    effects: Effects | None
-    stale: bool
-    etag: str | None
-
-
-class Examiner:
-    """Parses, compares and encodes a document: all that costs CPU, without any await."""
-
-    def __init__(self, archive: CaptureReader, encoder: PayloadEncoder) -> None:
-        self._archive = archive
-        self._others: Documents = archive
-        self._encoder = encoder
-
-    def examine(
-        self,
-        document: bytes | LargeDocument,
-        *,
-        name: str,
-        known: Known | None,
-        announced_rev: str | None,
-        following_since: str | None,
-        etag: str | None = None,
-    ) -> Examined:
-        """Compare a document with what is known of its package.
-
-        Raises:
-            NotAPackumentError: the bytes are no packument of this package.
-            DiskFaultError: they, or those of a document before, cannot be read back.
-        """
-        raw: bytes | memoryview
-        if isinstance(document, LargeDocument):
-            raw, others = document.content, _alternately(self._others, document)
-        else:
-            raw, others = document, self._others
-        packument = Packument.parse(raw, name=name)
-        chain = known.chain if known else None
-        if is_stale(packument, known, announced_rev):
-            payload = self._encoder.encode(raw, chain, others, aside=True)
-            is_old = known is not None and payload.sha256 in {known.sha256, known.stale_sha256}
-            return Examined(packument, None if is_old else payload, None, True, etag)
-        effects = self._compare(packument, known, following_since, others)
-        payload = self._encoder.encode(raw, chain, others)
-        if known is not None and payload.sha256 == known.sha256 and not effects.events:
-            return Examined(packument, None, effects, False, etag)
-        return Examined(packument, payload, effects, False, etag)
-
-    def compare(
-        self, packument: Packument, known: Known | None, following_since: str | None
-    ) -> Effects:
-        """The difference to what is known; loads the document before where bodies changed."""
-        return self._compare(packument, known, following_since, self._others)
-
-    def _compare(
-        self,
-        packument: Packument,
-        known: Known | None,
-        following_since: str | None,
-        others: Documents,
-    ) -> Effects:
-        previous = None
-        if known is not None and changed_versions(packument, known):
-            previous = _captured(packument.name, known, others)
-        return diff(packument, known, previous, following_since=following_since)
-
-    def again(
-        self, name: str, known: Known, following_since: str | None
-    ) -> tuple[Packument | None, Effects | None]:
-        """The newest document that is captured and not stale, compared with what is known.
-
-        None where none can be read.
-        """
-        packument = _captured(name, known, self._others)
-        if packument is None:
-            return None, None
-        return packument, self.compare(packument, known, following_since)
-
-    def captured_length(self, known: Known) -> int:
-        """How many bytes that document has; 0 where none can be read."""
-        if known.place is None:
-            return 0
-        try:
-            return self._archive.record(known.place).length or 0
-        except CaptureDamagedError:
-            return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Alternating:
-    """Other documents, read while the large one at hand makes room for them."""
-
-    others: Documents
-    large: LargeDocument
-
-    def document(self, place: Location) -> bytes:
-        """See `Documents.document`."""
-        with self.large.absent():
-            return self.others.document(place)
-
-
-def _alternately(others: Documents, large: LargeDocument) -> Documents:
-    return _Alternating(others, large)
-
-
-def _captured(name: str, known: Known, others: Documents) -> Packument | None:
-    if known.place is None:
-        return None
-    try:
-        return Packument.parse(others.document(known.place), name=name)
-    except ErasedError:
-        return None
-    except CaptureDamagedError as error:
-        # One damaged record must not keep its package from being mirrored.
-        log.warning("capture_damaged", package=name, error=str(error))
-        return None
 
 
 @dataclass(slots=True)

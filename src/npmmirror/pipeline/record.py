@@ -33,6 +33,7 @@ from npmmirror.index import (
 )
 from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import HELD, HeldTarball, WorkItem
+from npmmirror.pipeline.channel import receive
 from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
 from npmmirror.pipeline.logbook import Logged, append, seal
@@ -156,7 +157,7 @@ class Recorder:
                 if dones and dones[-1].release is not None:
                     break  # the next large document waits for this one
                 try:
-                    _sort_in(await results.receive(), dones, passed)
+                    _sort_in(await receive(results), dones, passed)
                 except anyio.EndOfStream:
                     break
         return dones, passed

@@ -29,8 +29,8 @@ from npmmirror.index import (
 )
 from npmmirror.outcome import LOST
 from npmmirror.packument import NotAPackumentError, Packument
+from npmmirror.pipeline.examiner import Examiner
 from npmmirror.pipeline.logbook import seal
-from npmmirror.pipeline.packuments import Examiner
 from npmmirror.pipeline.pending import Pending
 from npmmirror.pipeline.removal import removed_event
 from npmmirror.policy import TarballPolicy, Want, wanted_tarballs

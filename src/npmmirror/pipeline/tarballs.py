@@ -58,7 +58,7 @@ class TarballFetcher:
         self,
         upstream: Upstream,
         store: TarballStore,
-        downloads: anyio.CapacityLimiter,
+        downloads: anyio.Semaphore,
         *,
         host: Pause,
         disk: Pause,
@@ -103,8 +103,9 @@ class TarballFetcher:
         if claim.tarball is None:
             return MissedTarball(claim.version, Skipped("no_dist", "the manifest names no tarball"))
         path = tarball_path(package, claim.version, self._hash_length)
+        expected = Expected.of(claim.integrity, claim.shasum)
         try:
-            adopted = await self._adopt(claim, path)
+            adopted = await self._adopt(claim, path, Hasher(expected))
         except TarballsAwayError as fault:
             self._disk.fault("disk", str(fault))
             return _failed(claim, "disk", str(fault), counts=False)
@@ -112,12 +113,12 @@ class TarballFetcher:
             return adopted
         outcome: TarballOutcome = MissedTarball(claim.version, Failed("not_tried", None))
         for _ in range(TRIES):
-            outcome = await self._guarded(package, claim, path)
+            outcome = await self._guarded(package, claim, path, Hasher(expected))
             if isinstance(outcome, HeldTarball) or outcome.outcome.reason != "digest_mismatch":
                 break
         return outcome
 
-    async def _adopt(self, claim: Claim, path: str) -> HeldTarball | None:
+    async def _adopt(self, claim: Claim, path: str, hasher: Hasher) -> HeldTarball | None:
         """The file that already has the final name, where its bytes are the right ones.
 
         The index does not know it: it was left by a kill, or came back with an older index.
@@ -125,7 +126,6 @@ class TarballFetcher:
         Raises:
             TarballsAwayError: nobody knows what is there, for the disk is away.
         """
-        hasher = Hasher(Expected.of(claim.integrity, claim.shasum))
         try:
             with at_rest():  # a NAS may be away for days
                 size = await self._store.hash_file(path, hasher)
@@ -137,13 +137,15 @@ class TarballFetcher:
             return None
         return _held(claim, path, size, hasher, None)
 
-    async def _guarded(self, package: str, claim: Claim, path: str) -> TarballOutcome:
+    async def _guarded(
+        self, package: str, claim: Claim, path: str, hasher: Hasher
+    ) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
             with at_rest():
                 await self._downloads.acquire()
             try:
-                outcome = await self._download(package, claim, path)
+                outcome = await self._download(package, claim, path, hasher)
             finally:
                 self._downloads.release()
         except UpstreamError as error:
@@ -165,8 +167,9 @@ class TarballFetcher:
         blamed = blame(self._host, TARBALL, package, error, claim.row)
         return _failed(claim, error.reason, error.detail, counts=not blamed)
 
-    async def _download(self, package: str, claim: Claim, path: str) -> TarballOutcome:
-        hasher = Hasher(Expected.of(claim.integrity, claim.shasum))
+    async def _download(
+        self, package: str, claim: Claim, path: str, hasher: Hasher
+    ) -> TarballOutcome:
         async with self._upstream.tarball(package, claim.tarball or "") as body:
             token = f"{next(self._tokens)}"
             staged = await self._store.receive(

@@ -1,0 +1,169 @@
+"""Finding out what a document changes: all that costs CPU, without any await."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from npmmirror.archive import CaptureDamagedError, CaptureReader, ErasedError, PayloadEncoder
+from npmmirror.archive.deltas import Documents
+from npmmirror.capture import Location, Payload
+from npmmirror.diff import changed_versions, diff, is_stale
+from npmmirror.effects import Effects, Known
+from npmmirror.packument import Packument
+from npmmirror.pipeline.large import LargeDocument
+
+log = structlog.get_logger(__name__)
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """What a document is held against.
+
+    `announced_rev` is the revision that it must have at least (None: any), `following_since` when
+    following began (None: never).
+    """
+
+    name: str
+    known: Known | None = None
+    announced_rev: str | None = None
+    following_since: str | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, array_like=True):
+    """What a document turned out to be.
+
+    `payload` is None where its bytes are those of the capture before it; `effects` is None where
+    it is stale. `is_living` says that it has versions, and is of no unpublished package.
+    """
+
+    rev: str | None
+    is_living: bool
+    stale: bool
+    payload: Payload | None
+    effects: Effects | None
+
+
+def log_damage(package: str, error: str) -> None:
+    """Have the log say that a record cannot be read, which a package's document was to be."""
+    log.warning("capture_damaged", package=package, error=error)
+
+
+class Examiner:
+    """Parses, compares and encodes a document. Many threads may use one at the same time.
+
+    `tell_damage` is told of records of the capture log that cannot be read: package and error.
+    """
+
+    def __init__(
+        self,
+        archive: CaptureReader,
+        encoder: PayloadEncoder,
+        tell_damage: Callable[[str, str], None] = log_damage,
+    ) -> None:
+        self._archive = archive
+        self._others: Documents = archive
+        self._encoder = encoder
+        self._tell_damage = tell_damage
+
+    def examine(
+        self, document: bytes | LargeDocument, question: Question
+    ) -> tuple[Finding, Packument]:
+        """Compare a document with what is known of its package.
+
+        Raises:
+            NotAPackumentError: the bytes are no packument of this package.
+            DiskFaultError: they, or those of a document before, cannot be read back.
+        """
+        raw: bytes | memoryview
+        if isinstance(document, LargeDocument):
+            raw, others = document.content, _alternately(self._others, document)
+        else:
+            raw, others = document, self._others
+        packument = Packument.parse(raw, name=question.name)
+        living = packument.unpublished is None and bool(packument.versions)
+        known = question.known
+        chain = known.chain if known else None
+        stale = is_stale(packument, known, question.announced_rev)
+        effects = None
+        if not stale:
+            effects = self._compare(packument, known, question.following_since, others)
+        payload: Payload | None = self._encoder.encode(raw, chain, others, aside=stale)
+        if known is not None and payload is not None and _is_known(payload, known, effects):
+            payload = None
+        return Finding(packument.rev, living, stale, payload, effects), packument
+
+    def compare(
+        self, packument: Packument, known: Known | None, following_since: str | None
+    ) -> Effects:
+        """The difference to what is known; loads the document before where bodies changed."""
+        return self._compare(packument, known, following_since, self._others)
+
+    def _compare(
+        self,
+        packument: Packument,
+        known: Known | None,
+        following_since: str | None,
+        others: Documents,
+    ) -> Effects:
+        previous = None
+        if known is not None and changed_versions(packument, known):
+            previous = self._captured(packument.name, known, others)
+        return diff(packument, known, previous, following_since=following_since)
+
+    def again(
+        self, name: str, known: Known, following_since: str | None
+    ) -> tuple[Packument | None, Effects | None]:
+        """The newest document that is captured and not stale, compared with what is known.
+
+        None where none can be read.
+        """
+        packument = self._captured(name, known, self._others)
+        if packument is None:
+            return None, None
+        return packument, self.compare(packument, known, following_since)
+
+    def captured_length(self, known: Known) -> int:
+        """How many bytes that document has; 0 where none can be read."""
+        if known.place is None:
+            return 0
+        try:
+            return self._archive.record(known.place).length or 0
+        except CaptureDamagedError:
+            return 0
+
+    def _captured(self, name: str, known: Known, others: Documents) -> Packument | None:
+        if known.place is None:
+            return None
+        try:
+            return Packument.parse(others.document(known.place), name=name)
+        except ErasedError:
+            return None
+        except CaptureDamagedError as error:
+            # One damaged record must not keep its package from being mirrored.
+            self._tell_damage(name, str(error))
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Alternating:
+    """Other documents, read while the large one at hand makes room for them."""
+
+    others: Documents
+    large: LargeDocument
+
+    def document(self, place: Location) -> bytes:
+        """See `Documents.document`."""
+        with self.large.absent():
+            return self.others.document(place)
+
+
+def _alternately(others: Documents, large: LargeDocument) -> Documents:
+    return _Alternating(others, large)
+
+
+def _is_known(payload: Payload, known: Known, effects: Effects | None) -> bool:
+    """Whether the document was captured before, and says nothing new."""
+    if effects is None:
+        return payload.sha256 in {known.sha256, known.stale_sha256}
+    return payload.sha256 == known.sha256 and not effects.events

@@ -1,0 +1,270 @@
+"""The process that examines documents, as the daemon sees it.
+
+What costs CPU in Python holds up the event loop, in whichever thread it runs, because of the
+interpreter's lock. And a document over which the interpreter dies takes that process with it, not
+the daemon.
+"""
+
+import asyncio
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, Self, cast
+
+import anyio
+import structlog
+
+from npmmirror.archive import DiskFaultError
+from npmmirror.packument import NotAPackumentError
+from npmmirror.pipeline import examining
+from npmmirror.pipeline.examiner import Finding, Question, log_damage
+from npmmirror.pipeline.examining import (
+    LENGTH,
+    LENGTHS,
+    Answered,
+    Asked,
+    Choice,
+    Failed,
+    Faulted,
+    Refused,
+    Reply,
+    decode_reply,
+    encode,
+)
+from npmmirror.policy import TarballPolicy
+
+MOST_BYTES: Final = 1 << 20
+"""Larger documents are examined by the daemon's threads: memory is bounded there."""
+ANSWER_SECONDS: Final = 60.0
+"""Who takes so long for such a document will never end, and is killed."""
+STARTS: Final = 3
+CLOSE_SECONDS: Final = 10.0
+"""How long the process may take to end by itself."""
+
+log = structlog.get_logger(__name__)
+
+
+class ExaminerDiedError(Exception):
+    """The process died over this document, or never came to its end."""
+
+
+class ExaminerBugError(Exception):
+    """What nobody foresaw, in the process. Its cause has the traceback of there as its message."""
+
+
+class _LostError(Exception):
+    """The process died over somebody else's document."""
+
+
+class ExaminerProcess:
+    """Asks the child. An async context manager, used from one event loop.
+
+    A child that died is started again with the next question. Where several in a row never were
+    ready, there will be none: then documents are examined where the daemon runs.
+    """
+
+    def __init__(self, captures: Path, mode: TarballPolicy) -> None:
+        self._captures = captures
+        self._mode: TarballPolicy = mode
+        self._starting = anyio.Lock()
+        self._wire: _Wire | None = None
+        self._processes: list[asyncio.subprocess.Process] = []
+        self._failed_starts = 0
+        self._is_usable = True
+
+    async def __aenter__(self) -> Self:
+        """It is started, and makes itself ready while the daemon does."""
+        await self._connected()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """It ends with its connection."""
+        self._is_usable = False
+        if self._wire is not None:
+            self._wire.close()
+        with anyio.CancelScope(shield=True):
+            for process in self._processes:
+                await _ended(process)
+
+    async def examine(
+        self, document: bytes, question: Question, rows: Sequence[str]
+    ) -> tuple[Finding, Choice] | None:
+        """What `Examiner.examine` finds, and what is to be fetched; None: there is no process.
+
+        Raises:
+            NotAPackumentError, DiskFaultError: as `Examiner.examine`.
+            ExaminerDiedError: it died over this document.
+            ExaminerBugError: it met a bug.
+        """
+        asked = encode(Asked(question, self._mode, tuple(rows)))
+        message = (LENGTHS.pack(len(asked), len(document)), asked, document)
+        while (wire := await self._connected()) is not None:
+            with suppress(_LostError):
+                return taken(await wire.ask(message), question.name)
+        return None
+
+    async def _connected(self) -> "_Wire | None":
+        if self._wire is None or self._wire.is_lost:
+            async with self._starting:
+                if self._wire is None or self._wire.is_lost:
+                    await self._start()
+        return self._wire if self._is_usable else None
+
+    async def _start(self) -> None:
+        if self._wire is not None:
+            self._failed_starts = 0 if self._wire.was_ready else self._failed_starts + 1
+        if self._failed_starts == STARTS:
+            self._give_up(f"it ended {STARTS} times before it was ready")
+        if not self._is_usable:
+            return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await _spawned(self._captures, theirs)
+            except OSError as error:
+                self._give_up(str(error))
+                ours.close()
+                return
+        self._processes = [one for one in self._processes if one.returncode is None] + [process]
+        loop = asyncio.get_running_loop()
+        _, self._wire = await loop.create_unix_connection(partial(_Wire, process.kill), sock=ours)
+
+    def _give_up(self, error: str) -> None:
+        if self._is_usable:
+            log.error("examiner_unusable", error=error)
+        self._is_usable = False
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: questions go out together, answers come back in their order."""
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self._kill = kill
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport
+        self._answered_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._outgoing: list[bytes] = []
+        self._received = bytearray()
+        self._is_closing = False
+        self.was_ready = False
+        self.is_lost = False
+
+    async def ask(self, message: Sequence[bytes]) -> Reply:
+        """The answer to a question.
+
+        Raises:
+            ExaminerDiedError: this question was the child's last.
+            _LostError: another one was.
+        """
+        if self.is_lost:
+            raise _LostError
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        if not self._waiting:
+            self._answered_at = self._loop.time()
+        self._waiting.append(future)
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(ANSWER_SECONDS, self._look)
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += message
+        return await future
+
+    def close(self) -> None:
+        """Have the child end."""
+        self._is_closing = True
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._received += data
+        start, received = 0, memoryview(self._received)
+        while len(received) - start >= LENGTH.size:
+            end = start + LENGTH.size + LENGTH.unpack_from(received, start)[0]
+            if end > len(received):
+                break
+            self._take(received[start + LENGTH.size : end])
+            start = end
+        received.release()
+        del self._received[:start]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        del exc
+        self.is_lost = True
+        self._quiet()
+        if not self._is_closing and self.was_ready:
+            log.error("examiner_died", waiting=len(self._waiting))
+        for place, future in enumerate(self._waiting):
+            if not future.done():
+                at_work = place == 0 and self.was_ready
+                future.set_exception(ExaminerDiedError() if at_work else _LostError())
+        self._waiting.clear()
+
+    def _look(self) -> None:
+        """See that the answers keep coming."""
+        left = self._answered_at + ANSWER_SECONDS - self._loop.time()
+        if left > 0:
+            self._alarm = self._loop.call_later(left, self._look)
+        else:
+            log.error("examiner_stuck", seconds=ANSWER_SECONDS)
+            self._kill()
+
+    def _quiet(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _flush(self) -> None:
+        pieces, self._outgoing = self._outgoing, []
+        if not self.is_lost:
+            self._transport.writelines(pieces)
+
+    def _take(self, message: memoryview) -> None:
+        if not len(message):
+            self.was_ready = True
+            return
+        self._answered_at = self._loop.time()
+        future = self._waiting.popleft()
+        if not self._waiting:
+            self._quiet()
+        if not future.done():
+            future.set_result(decode_reply(message))
+
+
+def taken(reply: Reply, name: str) -> tuple[Finding, Choice]:
+    """What an answer about this package says; raises as `ExaminerProcess.examine`."""
+    match reply:
+        case Refused(reason):
+            raise NotAPackumentError(reason, name)
+        case Faulted(error):
+            raise DiskFaultError(error)
+        case Failed(error, trace):
+            raise ExaminerBugError(error) from RuntimeError(f"in the examiner's process:\n{trace}")
+        case Answered(finding, choice, damages):
+            for error in damages:
+                log_damage(name, error)
+            return finding, choice
+
+
+async def _spawned(captures: Path, wire: socket.socket) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", examining.__name__, str(captures), stdin=wire.fileno()
+    )
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    with anyio.move_on_after(CLOSE_SECONDS):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()

@@ -1,0 +1,153 @@
+"""Examining documents in a process of its own: its program, and the messages that it understands.
+
+Both ways go messages that begin with their length; a question comes in two parts, of which the
+second is the document. The process says that it is ready by an empty message, answers one question
+after the other, reads the capture log by itself, writes nothing, and ends with the connection,
+however the daemon ended.
+"""
+
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from npmmirror.archive import CaptureReader, DiskFaultError, PayloadEncoder
+from npmmirror.effects import Effects
+from npmmirror.manifest import Dist
+from npmmirror.packument import NotAPackumentError, Packument
+from npmmirror.pipeline.examiner import Examiner, Finding, Question
+from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+
+LENGTHS: Final = struct.Struct(">II")
+LENGTH: Final = struct.Struct(">I")
+
+KILL_FIRST: Final = "500"
+"""Where memory runs out the kernel is to take this process, without which the daemon goes on."""
+
+_READ_BYTES: Final = 1 << 18
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """What goes in front of a document; `rows` are tarballs that the work list wants."""
+
+    question: Question
+    mode: TarballPolicy
+    rows: tuple[str, ...]
+
+
+class Choice(msgspec.Struct, frozen=True, array_like=True):
+    """The versions whose tarballs the policy wants, and where these and the asked-for ones are."""
+
+    versions: tuple[str, ...]
+    dists: dict[str, Dist]
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered"):
+    """What was found; `damages` are records of the capture log that cannot be read."""
+
+    finding: Finding
+    choice: Choice
+    damages: tuple[str, ...]
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """The document is none, for this reason (`NotAPackumentError`)."""
+
+    reason: str
+
+
+class Faulted(msgspec.Struct, frozen=True, array_like=True, tag="faulted"):
+    """The capture log cannot be read (`DiskFaultError`)."""
+
+    error: str
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """A bug: the exception in a line, and its traceback."""
+
+    error: str
+    trace: str
+
+
+Reply = Answered | Refused | Faulted | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_asked = msgspec.msgpack.Decoder(Asked).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+
+
+class Child:
+    """Answers questions until the connection ends."""
+
+    def __init__(self, wire: socket.socket, captures: CaptureReader) -> None:
+        self._wire = wire
+        self._damages: list[str] = []
+        self._examiner = Examiner(
+            captures, PayloadEncoder(), lambda _, error: self._damages.append(error)
+        )
+
+    def serve(self) -> None:
+        """Return when the daemon is gone or has closed the connection."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._send(b"")
+            with self._wire.makefile("rb", _READ_BYTES) as questions:
+                while len(lengths := questions.read(LENGTHS.size)) == LENGTHS.size:
+                    asked, document = map(questions.read, LENGTHS.unpack(lengths))
+                    self._send(encode(self._reply(decode_asked(asked), document)))
+
+    def _reply(self, asked: Asked, document: bytes) -> Reply:
+        self._damages.clear()
+        try:
+            finding, packument = self._examiner.examine(document, asked.question)
+            choice = _choice(packument, finding.effects, asked)
+        except NotAPackumentError as error:
+            return Refused(error.reason)
+        except DiskFaultError as error:
+            return Faulted(str(error))
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the daemon tells it
+            return Failed(f"{type(bug).__name__}: {bug}", traceback.format_exc())
+        return Answered(finding, choice, tuple(self._damages))
+
+    def _send(self, message: bytes) -> None:
+        self._wire.sendall(LENGTH.pack(len(message)) + message)
+
+
+def _choice(packument: Packument, effects: Effects | None, asked: Asked) -> Choice:
+    known = asked.question.known
+    chosen: tuple[str, ...] = ()
+    if effects is not None:
+        chosen = wanted_tarballs(packument, effects, known, asked.mode, Want())
+    named = dict.fromkeys((*chosen, *asked.rows))
+    return Choice(
+        chosen, {one: packument.manifest(one).dist for one in named if one in packument.versions}
+    )
+
+
+def main() -> None:
+    """The child's own program; its standard input is the connection."""
+    faulthandler.enable()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A service's stop, and Ctrl-C, are sent to all processes: the daemon has yet to drain.
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=0) as wire, CaptureReader(Path(sys.argv[1])) as captures:
+        child = Child(wire, captures)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(KILL_FIRST, "ascii")
+        child.serve()
+
+
+if __name__ == "__main__":
+    main()
