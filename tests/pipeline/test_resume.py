@@ -105,6 +105,34 @@ async def test_the_buffer_lost_its_beginning(tmp_path: Path) -> None:
         assert (found.cursor, found.receipt) == (10, 1)
 
 
+async def test_the_buffer_grew_again_past_the_checkpoint(tmp_path: Path) -> None:
+    """What lies behind the checkpoint now was told while nobody knew of the loss."""
+    async with opened(tmp_path / "a"):
+        pass
+    older = copied(tmp_path / "a", "b")
+    async with opened(tmp_path / "a") as buffer:
+        receipts = [await page(buffer, 1, finished=True)]
+        checkpoint = receipts[0].receipt.end
+    async with opened(older) as buffer:
+        await page(buffer, 7)
+        await page(buffer, 8)
+        assert await buffer.reaches(checkpoint)
+        found = await resume(buffer, 10, checkpoint, receipts)
+        assert (found.cursor, found.receipt) == (10, 1)
+        assert found.checkpoint == await buffer.end()
+        assert found.lost is not None
+        assert "holds others" in found.lost
+
+
+async def test_a_finished_page_of_another_buffer_is_no_loss(tmp_path: Path) -> None:
+    """After a move to this one it stays the place to go back to."""
+    async with opened(tmp_path / "old") as buffer:
+        receipts = [await page(buffer, 1, finished=True)]
+    async with opened(tmp_path / "new") as buffer:
+        checkpoint = await buffer.end()
+        assert await resume(buffer, 10, checkpoint, receipts) == Resume(10, checkpoint)
+
+
 async def test_nothing_was_ever_finished(tmp_path: Path) -> None:
     """Then following begins where it began."""
     async with opened(tmp_path / "old") as buffer:

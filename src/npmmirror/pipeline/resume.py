@@ -30,14 +30,13 @@ async def resume(
 
     `receipts` are ordered, oldest first; the newest finished one is among them. Where the buffer
     lost its end, the cursor goes back to the newest page that is wholly there, and what lies
-    before is still read from the buffer. Where it lost its beginning, or is another one, the
-    cursor goes back to the newest page that was finished, and what the buffer holds is passed
+    before is still read from the buffer. Where it lost its beginning, holds others in the place of
+    what it held, or is another one, the cursor goes back to the newest page that was finished, and what the buffer holds is passed
     over: the feed tells it again.
     """
-    if checkpoint.buffer != buffer.identity:
-        return await _start_over(buffer, receipts, cursor, "the buffer is another one")
-    if not await buffer.reaches(checkpoint):
-        return await _start_over(buffer, receipts, cursor, "the buffer lost changes not yet done")
+    why = await _past_repair(buffer, checkpoint, receipts)
+    if why is not None:
+        return await _start_over(buffer, receipts, cursor, why)
     unfinished = [kept for kept in receipts if not kept.finished]
     for age, kept in enumerate(reversed(unfinished)):
         if await buffer.holds(kept.receipt):
@@ -49,6 +48,27 @@ async def resume(
     if unfinished:
         return await _start_over(buffer, receipts, cursor, "the buffer lost its end")
     return Resume(cursor, checkpoint)
+
+
+async def _past_repair(
+    buffer: Buffer, checkpoint: Position, receipts: Sequence[KeptReceipt]
+) -> str | None:
+    """Why nothing that lies behind the checkpoint can be relied on; None where it can."""
+    if checkpoint.buffer != buffer.identity:
+        return "the buffer is another one"
+    if not await buffer.reaches(checkpoint):
+        return "the buffer lost changes not yet done"
+    if await _is_overgrown(buffer, receipts):
+        return "the buffer holds others where it held what was finished"
+    return None
+
+
+async def _is_overgrown(buffer: Buffer, receipts: Sequence[KeptReceipt]) -> bool:
+    """Whether it lost its end and grew past the checkpoint again: where that leads is chance."""
+    finished = [kept.receipt for kept in receipts if kept.finished]
+    # After a move from another buffer the newest finished page is one of that.
+    ours = finished and finished[-1].end.buffer == buffer.identity
+    return bool(ours) and not await buffer.holds(finished[-1])
 
 
 async def _start_over(
