@@ -1,5 +1,6 @@
 """Reading the index beside its writer."""
 
+import errno
 from pathlib import Path
 
 import anyio
@@ -283,3 +284,17 @@ async def test_nothing_is_known_of_documents_where_only_stale_ones_were(path: Pa
     assert known is not None
     assert (known.state, known.rev, known.sha256) == ("", None, None)
     assert known.stale_sha256 is not None
+
+
+async def test_no_file_of_the_program_is_needed_to_open_another_reader(
+    writer: IndexWriter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that is out of file descriptors said "bug" where a verification was asked for."""
+
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    del writer
+    monkeypatch.setattr(Path, "read_text", refuse)
+    async with await IndexReader.open(path) as another:
+        assert await another.cursor() is None

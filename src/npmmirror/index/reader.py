@@ -16,7 +16,7 @@ from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
 from npmmirror.index.rounds import Rounds
-from npmmirror.index.schema import KIND, Schema
+from npmmirror.index.schema import KIND, Schema, own
 from npmmirror.index.status import IndexStatus
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
@@ -65,7 +65,7 @@ class IndexReader:
                 database = await Database.open(path, KIND, read_only=True, cache_bytes=16 << 20)
                 stack.push_async_callback(database.close)
                 databases.append(database)
-            await (schema or Schema()).check(databases[0], path)
+            await (schema or own()).check(databases[0], path)
             stack.pop_all()
         return cls(databases)
 

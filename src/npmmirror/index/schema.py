@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -104,6 +105,12 @@ class Schema:
                 f"({error}); it is unchanged."
             ) from error
         log.info("index_migrated", path=str(path), before=found, now=self.version, copy=str(copy))
+
+
+@cache
+def own() -> Schema:
+    """This program's schema, read once: a daemon without a free descriptor opens readers, too."""
+    return Schema()
 
 
 def _steps(directory: Traversable) -> list[tuple[int, str]]:

@@ -22,7 +22,7 @@ from npmmirror.index.group import (
     StoredFollowing,
 )
 from npmmirror.index.rows import Batches, Compared, Package, cleaned, names
-from npmmirror.index.schema import KIND, IndexUnavailableError, Schema
+from npmmirror.index.schema import KIND, IndexUnavailableError, Schema, own
 from npmmirror.receipt import Position, Receipt
 from npmmirror.sqlite import Batch, Database, Row, Transaction, listed, storable
 
@@ -64,7 +64,7 @@ class IndexWriter:
         """
         database = await Database.open(path, KIND, lazy=lazy)
         try:
-            await (schema or Schema()).prepare(database, path)
+            await (schema or own()).prepare(database, path)
         except BaseException:
             await database.close()
             raise
