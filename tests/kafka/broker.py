@@ -149,7 +149,7 @@ class Broker:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + SECONDS
-        while not listens(self.address):
+        while not all(map(listens, self.addresses.values())):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the broker does not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.02)

@@ -54,15 +54,15 @@ async def delete_records(address: str, topic: str, before: Sequence[int]) -> Non
     await _as_admin(address, work)
 
 
-async def group_offsets(address: str, group: str) -> dict[int, int]:
-    """How far a group is, by partition."""
+async def group_offsets(address: str, group: str, topic: str) -> dict[int, int]:
+    """How far a group is in a topic, by partition."""
 
     async def work(admin: Any) -> dict[int, int]:
         try:
             found = await admin.list_consumer_group_offsets(group)
         except GroupCoordinatorNotAvailableError:  # before the first group of a cluster
             return {}
-        return {at.partition: meta.offset for at, meta in found.items()}
+        return {at.partition: meta.offset for at, meta in found.items() if at.topic == topic}
 
     return await _as_admin(address, work)
 

@@ -123,12 +123,12 @@ async def test_a_page_of_many_batches_keeps_its_order(buffer: KafkaBuffer) -> No
 
 
 async def test_a_group_is_told_how_far_the_mirror_is(
-    buffer: KafkaBuffer, broker_address: str
+    buffer: KafkaBuffer, broker_address: str, topic: str
 ) -> None:
     """For those who watch; it is told when the buffer is trimmed."""
     receipt = await append(buffer, changes(1, 9))
-    with anyio.fail_after(30):
-        while await group_offsets(broker_address, "npmmirror") != {0: 9}:
+    with anyio.fail_after(60):
+        while await group_offsets(broker_address, "npmmirror", topic) != {0: 9}:
             await buffer.trim(receipt.end)
 
 

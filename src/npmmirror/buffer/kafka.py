@@ -32,14 +32,13 @@ from npmmirror.buffer.kafka_page import Page, as_batches
 from npmmirror.buffer.kafka_protocol import Topic
 from npmmirror.buffer.kafka_records import ForeignRecordError
 from npmmirror.buffer.kafka_session import (
-    WANTED,
     Extent,
     Record,
     Session,
     is_cancelled,
     tail_of,
-    why_unreachable,
 )
+from npmmirror.buffer.kafka_topic import WANTED, unwanted, why_unreachable
 from npmmirror.buffer.set_aside import MOST, Odd, SetAside
 from npmmirror.change import Change
 from npmmirror.clock import timestamp
@@ -514,8 +513,3 @@ def _item(record: Record) -> Entry | str:
         return str(error)
     place = (record.partition, record.offset)
     return Entry(decoded.change, place, decoded.observed_at, decoded.source)
-
-
-def unwanted(found: Mapping[str, str]) -> dict[str, str]:
-    """What of a topic's configuration is not as it should be."""
-    return {key: found[key] for key, value in WANTED.items() if found.get(key, value) != value}

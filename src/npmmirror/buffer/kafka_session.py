@@ -14,23 +14,17 @@ from typing import Any, Final, Self, TypeAlias
 import anyio
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.conn import create_conn
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import (
-    AuthenticationFailedError,
     GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     RecordTooLargeError,
-    SaslAuthenticationFailed,
-    TopicAlreadyExistsError,
-    UnknownTopicOrPartitionError,
-    for_code,
 )
 
 from npmmirror.buffer import kafka_protocol, kafka_records
 from npmmirror.buffer.kafka_protocol import Topic
+from npmmirror.buffer.kafka_topic import configuration_of, find_topic
 from npmmirror.config import KafkaSection
 
 FETCH_BYTES: Final = 256 << 10
@@ -38,8 +32,6 @@ FETCH_BYTES: Final = 256 << 10
 FETCH_ALL_BYTES: Final = 8 << 20
 BATCH_BYTES: Final = 512 << 10
 CLOSE_SECONDS: Final = 5.0
-CREATE_SECONDS: Final = 0.05
-"""Between two looks for a topic that was just created."""
 UNKNOWN: Final = -1
 
 log = structlog.get_logger(__name__)
@@ -58,15 +50,6 @@ class Extent:
     starts: list[int]
     ends: list[int]
     tails: list[Any]
-
-
-WANTED: Final[Mapping[str, str]] = {
-    "cleanup.policy": "delete",
-    "retention.ms": "-1",
-    "retention.bytes": "-1",
-    "compression.type": "producer",
-}
-"""The configuration that the topic is created with: nobody deletes records but the mirror."""
 
 
 class Session:
@@ -116,7 +99,7 @@ class Session:
             admin = AIOKafkaAdminClient(**common)
             stack.push_async_callback(_quietly, admin.close)
             await admin.start()
-            topic = await _topic(admin, section, create=create)
+            topic = await find_topic(admin, section, create=create)
             producer = AIOKafkaProducer(
                 acks="all",
                 enable_idempotence=True,
@@ -277,7 +260,7 @@ class Session:
         Raises:
             KafkaError: the brokers do not say.
         """
-        return await _configuration(self._admin, self._section.topic)
+        return await configuration_of(self._admin, self._section.topic)
 
     async def offsets_since(self, milliseconds: int) -> list[int | None]:
         """The offset of the first record of that time or later; None where there is none.
@@ -309,68 +292,6 @@ class Session:
             self._consumer.pause(*stopping)
         if starting := [one for one in wanted if one in paused]:
             self._consumer.resume(*starting)
-
-
-async def why_unreachable(section: KafkaSection, security: Mapping[str, Any]) -> str:
-    """In a clause: what each of the brokers that were named says, or why it says nothing."""
-    told = [await _why(broker, section, security) for broker in section.bootstrap_servers]
-    return "; ".join(dict.fromkeys(told))
-
-
-async def _why(broker: str, section: KafkaSection, security: Mapping[str, Any]) -> str:
-    host, _, port = broker.rpartition(":")
-    milliseconds = int(section.request_seconds * 1000)
-    try:
-        connection = await create_conn(
-            host.strip("[]"), int(port), request_timeout_ms=milliseconds, **security
-        )
-    except (AuthenticationFailedError, SaslAuthenticationFailed) as error:
-        return f"{broker} refuses the user {section.sasl_username}: {error.args[0]}"
-    except KafkaConnectionError as error:
-        return f"{broker} closes the connection: {error.args[0]}"
-    except TimeoutError:
-        return f"{broker} does not answer"
-    except (KafkaError, OSError) as error:
-        return f"{broker}: {getattr(error, 'strerror', None) or error}"
-    connection.close()
-    return f"{broker} answers, but knows no brokers of the cluster that can be reached"
-
-
-async def _topic(admin: AIOKafkaAdminClient, section: KafkaSection, *, create: bool) -> Topic:
-    """The topic, which is created where it is not there."""
-    found = await kafka_protocol.describe_topic(admin._client, section.topic)  # noqa: SLF001 - no other way to ask
-    if found is None and not create:
-        raise UnknownTopicOrPartitionError(f"there is no topic {section.topic}")
-    if found is None:
-        await _create(admin, section)
-    while found is None:
-        await anyio.sleep(CREATE_SECONDS)
-        with contextlib.suppress(UnknownTopicOrPartitionError):
-            found = await kafka_protocol.describe_topic(admin._client, section.topic)  # noqa: SLF001 - as above
-    return found
-
-
-async def _create(admin: AIOKafkaAdminClient, section: KafkaSection) -> None:
-    topic = NewTopic(
-        section.topic,
-        section.partitions,
-        section.replication_factor,
-        topic_configs=dict(WANTED),
-    )
-    answer = await admin.create_topics([topic])
-    for _, code, *message in answer.topic_errors:
-        if code and for_code(code) is not TopicAlreadyExistsError:
-            raise for_code(code)(message[0] if message else section.topic)
-
-
-async def _configuration(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    found: dict[str, str] = {}
-    for code, message, _, _, entries in answer.resources:
-        if code:
-            raise for_code(code)(message)
-        found |= {entry[0]: entry[1] for entry in entries}
-    return found
 
 
 def tail_of(record: Record | None) -> Any:

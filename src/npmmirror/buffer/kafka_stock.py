@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 
 from npmmirror.buffer.base import BufferUnavailableError
 from npmmirror.buffer.kafka_protocol import describe_topic
-from npmmirror.buffer.kafka_session import why_unreachable
+from npmmirror.buffer.kafka_topic import why_unreachable
 from npmmirror.buffer.stock import Holdings
 from npmmirror.config import KafkaSection
 

@@ -110,9 +110,8 @@ async def _of_sqlite(config: Config, buffer: SqliteBuffer, checkpoint: Position 
 
 
 async def _of_kafka(config: Config, buffer: "KafkaBuffer", checkpoint: Position | None) -> Report:
-    from npmmirror.buffer.kafka import unwanted  # noqa: PLC0415 - others do without it
-    from npmmirror.buffer.kafka_records import read_offsets  # noqa: PLC0415 - as above
-    from npmmirror.buffer.kafka_session import WANTED  # noqa: PLC0415 - as above
+    from npmmirror.buffer.kafka_records import read_offsets  # noqa: PLC0415 - others do without it
+    from npmmirror.buffer.kafka_topic import WANTED, unwanted  # noqa: PLC0415 - as above
 
     section, look = config.buffer.kafka, await buffer.look()
     count = look.topic.partitions
