@@ -1,21 +1,19 @@
 """The configuration: pure, text and mappings in, frozen models or a list of problems out."""
 
+from npmmirror.config.buffer import BufferSection, KafkaSection
 from npmmirror.config.effective import Effective, effective
 from npmmirror.config.problems import ConfigurationError
 from npmmirror.config.sections import (
-    BufferSection,
     Config,
     FetchSection,
     FollowSection,
-    KafkaSection,
     LogSection,
     PolicySection,
     StorageSection,
     UpstreamSection,
-    base_url,
-    registry_of_feed,
 )
 from npmmirror.config.sources import ConfigFile
+from npmmirror.config.values import base_url, registry_of_feed
 
 __all__ = [
     "BufferSection",

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from npmmirror.config.sections import Config, Section
+from npmmirror.config.section import Section
+from npmmirror.config.sections import Config
 
 PREFIX = "NPMMIRROR_"
 """What the names of variables that are settings begin with."""

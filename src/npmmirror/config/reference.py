@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from npmmirror.config.keys import choices, keys, sections, size, types_of, written
-from npmmirror.config.sections import Section
+from npmmirror.config.section import Section
 
 _TOML_HEAD = """\
 # The configuration of npmmirror.

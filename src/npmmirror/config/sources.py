@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from npmmirror.config import problems
 from npmmirror.config.keys import NO_SETTINGS, PREFIX, keys, sections, types_of, variable
 from npmmirror.config.problems import Given
-from npmmirror.config.sections import PATH_OR_PEM, path_or_pem
+from npmmirror.config.values import PATH_OR_PEM, path_or_pem
 
 _TABLE = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"\s*([^\s=#\[\]]+)\s*=.*")
