@@ -1,0 +1,136 @@
+"""What `status` prints."""
+
+import msgspec
+
+from npmmirror.cli.shapes.buffer import SetAside
+from npmmirror.cli.shapes.shape import Counts, Seq, Shape
+
+
+class Totals(Shape):
+    """What is in the index."""
+
+    packages: Counts
+    versions: int
+    tarballs: int
+    tarball_bytes: int
+    revisions: int
+    events: int
+
+
+class Daemon(Shape):
+    """The daemon's process."""
+
+    pid: int
+    started_at: str
+    state: str
+
+
+class Feed(Shape):
+    """How far the feed was read."""
+
+    url: str | None
+    cursor: Seq | None
+    head: Seq | None
+    follow_lag: int | None
+    error: str | None
+
+
+class MirrorLag(Shape):
+    """How far what was announced is finished."""
+
+    lag: int | None
+    oldest_unfinished_at: str | None
+    at_head: bool | None
+
+
+class Buffer(Shape):
+    """The buffer."""
+
+    backend: str
+    depth: int | None
+    error: str | None
+    set_aside: SetAside
+
+
+class Fetch(Shape):
+    """What is being fetched."""
+
+    in_work: int
+    packages: list[str]
+    waiting: int
+    paused: str | None
+    paused_since: str | None
+    finished: int
+    requests: int
+    bytes_received: int
+
+
+class LastError(Shape):
+    """A row of the work list that failed."""
+
+    package: str
+    item: str
+    reason: str
+    not_before: str | None
+    attempts: int
+    rev: str | None
+    seq: Seq | None
+    since: str
+    detail: str
+    deleted: bool
+
+
+class LastChange(Shape):
+    """A row of the view `changes`."""
+
+    package: str
+    seq: Seq | None
+    revision: str | None
+    latest_version: str | None
+    author: str | None
+    maintainers: list[str | None]
+    dependencies: dict[str, str | None]
+    versions: int
+    modifications: int
+    modified_at: str | None
+    dist_tags: dict[str, str]
+    deleted: bool
+    path: str | None
+    ordinal: int
+    observed_at: str
+
+
+class LastCommit(Shape):
+    """The last mark."""
+
+    ordinal: int
+    committed_at: str
+
+
+class Disk(Shape):
+    """A disk: its sizes, or why it does not answer."""
+
+    path: str
+    free_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    total_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    free_inodes: int | msgspec.UnsetType | None = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Status(Shape):
+    """What `status` prints; with `--watch` a line each time."""
+
+    version: str
+    daemon: Daemon | None
+    feed: Feed
+    mirror: MirrorLag
+    buffer: Buffer
+    fetch: Fetch | None
+    totals: Totals
+    work_list: Counts
+    dead_letters: Counts
+    skips: Counts
+    last_errors: list[LastError]
+    last_change: LastChange | None
+    last_commit: LastCommit | None
+    disks: list[Disk]
