@@ -4,11 +4,13 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Self
 
 DEADLINE_SECONDS = 20
+LONGEST_FREEZE_SECONDS = 60
 
 
 class Nas:
@@ -84,9 +86,13 @@ class Nas:
 
 
 class LocalDisk:
-    """An ext4 file system in a file, which can be frozen: then every write to it hangs."""
+    """An ext4 file system in a file, which can be frozen: then every write to it hangs.
+
+    It thaws by itself after a while: what waits for it cannot even be killed.
+    """
 
     def __init__(self, directory: Path) -> None:
+        self._thaws = threading.Timer(LONGEST_FREEZE_SECONDS, self._unfreeze)
         self.point = directory / "disk"
         self._image = directory / "disk.ext4"
 
@@ -102,18 +108,23 @@ class LocalDisk:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        subprocess.run(
-            ["fsfreeze", "--unfreeze", str(self.point)], check=False, capture_output=True
-        )
+        self._thaws.cancel()
+        self._unfreeze()
         subprocess.run(["umount", "--lazy", str(self.point)], check=True)
 
     def freeze(self) -> None:
         """Writes wait; what is only read is answered."""
         subprocess.run(["fsfreeze", "--freeze", str(self.point)], check=True)
+        self._thaws.start()
 
     def thaw(self) -> None:
         """They go on."""
+        self._thaws.cancel()
         subprocess.run(["fsfreeze", "--unfreeze", str(self.point)], check=True)
+
+    def _unfreeze(self) -> None:
+        command = ["fsfreeze", "--unfreeze", str(self.point)]
+        subprocess.run(command, check=False, capture_output=True)
 
 
 def _answers(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from npmmirror.archive import TarballsAwayError
@@ -75,8 +76,11 @@ async def test_one_that_hangs_holds_up_fetching_and_nothing_else(mirror: Open, n
             publish(here, 3, 60)
             status = await paused(here, "does not answer")
             assert status["fetch"]["paused"] == f"disk_unavailable: {nas.packages} does not answer"
+            # A page that is large enough to be read in the threads that all the others share.
+            for number in range(1000):
+                here.upstream.registry.design_document(f"_design/{number}")
             publish(here, 60, 63)
-            status = await here.until(lambda status: status["buffer"]["depth"] == 60)
+            status = await here.until(lambda status: status["buffer"]["depth"] >= 1003)
             assert status["feed"]["follow_lag"] == 0
             threads = len(left_behind())
             for _ in range(50):
@@ -175,6 +179,24 @@ async def test_one_that_takes_no_files_is_told_from_one_that_is_slow(
             assert status["totals"]["tarballs"] == 12
             assert not status["dead_letters"]
             assert not list(here.config.storage.staging_path.iterdir())
+
+
+async def test_a_stop_leaves_a_move_behind_that_hangs(mirror: Open, local_disk: LocalDisk) -> None:
+    """The group is not recorded, and is done again by the next start."""
+    sections = on(local_disk.point / "packages")
+    sections["fetch"]["drain_seconds"] = 0.5
+    async with mirror(**sections) as here:
+        publish(here, 0, 3)
+        with anyio.fail_after(45):
+            async with here.running(clock=FastClock(SPEED)):
+                await here.at_head()
+                local_disk.freeze()
+                publish(here, 3, 12)
+                await paused(here, "takes no files")
+        local_disk.thaw()
+        async with here.running():
+            assert (await here.at_head())["totals"]["tarballs"] == 12
+        assert not list(here.config.storage.staging_path.iterdir())
 
 
 @pytest.fixture

@@ -40,9 +40,8 @@ class Marker:
         """
         if not self._is_there(self._path):
             raise TarballsAwayError(
-                f"{self._packages} does not hold the tarballs, for its file {MARKER} is missing. "
-                f"Is the disk mounted? If it is, and what it holds is all that is left, run "
-                f"`touch {self._path}`."
+                f"{self._packages} does not hold the tarballs: its file {MARKER} is missing. Is the "
+                f"disk mounted? (Where all tarballs are really lost: touch {self._path})"
             )
 
     def claim(self, held: Iterable[str]) -> None:
