@@ -123,6 +123,7 @@ async def test_a_database_that_refuses_is_asked_again(
             await mirrored(here, 3)
             times: list[int] = []
             monkeypatch.setattr(kind, name, failing_async(getattr(kind, name), error, times))
+            here.upstream.registry.tag("p0", "beta", "1.0.0")
             publish_more(here)
             await mirrored(here)
         assert times

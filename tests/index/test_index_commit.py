@@ -334,7 +334,9 @@ async def test_finished_change_is_known_of_any_package(
         Group(finished=(Finished("a", 1, "1-a"), Finished("b", "2-x", None, deleted=True)))
     )
     await writer.commit(Group(finished=(Finished("a", 3, "2-b"),)))
-    assert await reader.finished(["a", "b", "c"]) == {"a": ("2-b", False), "b": (None, True)}
+    await writer.commit(Group(skips=(Skip("d", "", "too_large", "", AT),)))
+    known = await reader.finished(["a", "b", "c", "d"])
+    assert known == {"a": ("2-b", False), "b": (None, True), "d": None}
     assert await reader.finished([]) == {}
     assert await writer.known("a") is None
 

@@ -9,10 +9,11 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.change import Change
+from npmmirror.outcome import Mirrored
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.handout import Handout
-from npmmirror.pipeline.job import Job, Passed, Result
+from npmmirror.pipeline.job import Done, Job, Passed, Result
 from npmmirror.pipeline.watermark import Watermark
 from tests.pipeline.conftest import ManualClock
 
@@ -20,20 +21,31 @@ pytestmark = pytest.mark.anyio
 
 
 class NothingFinished:
-    """An index that knows of no finished change."""
+    """An index that knows some packages, and of no finished change."""
 
-    async def finished(self, _names: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
-        return {}
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    async def finished(self, _names: Sequence[str]) -> dict[str, tuple[str | None, bool] | None]:
+        await self.meanwhile()
+        return dict.fromkeys(self.known)
+
+    async def meanwhile(self) -> None:
+        """What happens behind the snapshot that the answer is of."""
 
 
 def feeding(
-    clock: ManualClock, jobs: Handout, results: MemoryObjectSendStream[Result], gate: Gate
+    clock: ManualClock,
+    jobs: Handout,
+    results: MemoryObjectSendStream[Result],
+    gate: Gate,
+    index: NothingFinished | None = None,
 ) -> Feed:
     return Feed(
         jobs,
         results,
         gate,
-        cast("Any", NothingFinished()),
+        cast("Any", index or NothingFinished()),
         clock,
         workers=8,
         work_share=0.25,
@@ -112,3 +124,43 @@ async def test_what_was_offered_for_another_watermark_is_offered_again(clock: Ma
             tasks.cancel_scope.cancel()
         assert receive_results.statistics().current_buffer_used == 0
         assert len(watermark) == 1
+
+
+async def first_job(
+    clock: ManualClock, index: NothingFinished, done: Sequence[Job] = (), *, late: bool = False
+) -> Job:
+    """The job of a change of `a`, offered after (or, `late`, while) others are committed."""
+    buffer = MemoryBuffer()
+    watermark = Watermark(buffer, await buffer.end())
+    await buffer.append([Change(1, "a", "1-a")], observed_at="now", source="feed")
+    send_jobs, receive_jobs = anyio.create_memory_object_stream[Job](100)
+    send_results, receive_results = anyio.create_memory_object_stream[Result](100)
+    gate = Gate()
+    feed = feeding(clock, Handout(send_jobs, lambda _: False), send_results, gate, index)
+    for job in done:
+        assert gate.admit(job)
+
+    async def commit() -> None:
+        feed.committed([Done(job, Mirrored(changed=True), "now") for job in done])
+
+    if late:
+        index.meanwhile = commit  # type: ignore[method-assign]  # what else happens is the test's
+    else:
+        await commit()
+    with send_jobs, receive_jobs, send_results, receive_results, anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.read_buffer, buffer, watermark)
+            found = await receive_jobs.receive()
+            tasks.cancel_scope.cancel()
+    return found
+
+
+async def test_a_package_that_the_index_does_not_know_is_unseen(clock: ManualClock) -> None:
+    """So that nothing is asked about it."""
+    assert (await first_job(clock, NothingFinished("b"))).unseen
+    assert not (await first_job(clock, NothingFinished("a"))).unseen
+
+
+async def test_what_is_committed_while_the_index_answers_is_seen(clock: ManualClock) -> None:
+    """The answer may be of before."""
+    assert not (await first_job(clock, NothingFinished(), [Job("a")], late=True)).unseen

@@ -116,3 +116,13 @@ def test_joining_unites_what_is_asked_for() -> None:
     assert first.tarball_rows == ("1.0.0",)
     assert first.want == Want(specs=("latest",))
     assert first.tickets == [7]
+
+
+def test_what_waited_behind_a_job_of_its_package_is_seen() -> None:
+    """The index knew nothing of it when it came."""
+    gate, first, second = Gate(), Job("a", unseen=True), Job("a", unseen=True)
+    assert gate.admit(first)
+    first.sent = True
+    assert not gate.admit(second)
+    assert gate.release("a") is second
+    assert not second.unseen

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from npmmirror.archive.disk import make_directory, sync_directory, write_at
@@ -243,8 +243,8 @@ class TarballStore:
 
     def _final(self, path: str) -> Path:
         """Where a relative path leads, which is never out of the directory."""
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        outside = path.startswith("/") or ".." in path.split("/")
+        if outside or not path.strip("./") or "\0" in path:
             raise ValueError(f"no path of a tarball: {path!r}")
         return self._packages / path
 

@@ -27,7 +27,7 @@ NAMES_EACH: Final = 1000
 
 _FINISHED: Final = (
     "SELECT json_group_array(json_array(p.name, f.rev, f.deleted)) FROM packages AS p "
-    "JOIN finished AS f ON f.package_id = p.id WHERE p.name IN ({list})"
+    "LEFT JOIN finished AS f ON f.package_id = p.id WHERE p.name IN ({list})"
 )
 _CLAIMS: Final = (
     "SELECT version, tarball, integrity, shasum FROM versions "
@@ -109,14 +109,20 @@ class IndexReader:
         async with self._query() as now:
             return await known.known(now, names)
 
-    async def finished(self, names: Sequence[str]) -> dict[str, tuple[str | None, bool]]:
-        """Rev and `deleted` of the last finished change of those packages that have one."""
-        found: dict[str, tuple[str | None, bool]] = {}
+    async def finished(self, names: Sequence[str]) -> dict[str, tuple[str | None, bool] | None]:
+        """Rev and `deleted` of the last finished change of packages; None where there was none.
+
+        Packages of which the index knows nothing at all are left out.
+        """
+        found: dict[str, tuple[str | None, bool] | None] = {}
         for start in range(0, len(names), NAMES_EACH):
             spelt = {storable(name): name for name in names[start : start + NAMES_EACH]}
             async with self._query() as now:
                 [(rows,)] = await now.rows(listed(_FINISHED, len(spelt)), [*spelt])
-            found |= {spelt[name]: (rev, deleted == 1) for name, rev, deleted in orjson.loads(rows)}
+            found |= {
+                spelt[name]: None if deleted is None else (rev, deleted == 1)
+                for name, rev, deleted in orjson.loads(rows)
+            }
         return found
 
     async def claims(self, package: str, versions: Sequence[str]) -> list[Claim]:

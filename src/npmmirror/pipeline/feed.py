@@ -68,6 +68,7 @@ class Feed:
         self._room = anyio.Event()
         self._live_waiting = False
         self._offered: dict[str, tuple[str, bool]] = {}
+        self._unseen: set[str] = set()
         self.buffer_error: str | None = None
         """Why the buffer cannot be read now; None where it can."""
 
@@ -108,9 +109,14 @@ class Feed:
             await self._offer(items, watermark, finished)
             position = buffer.advance(position, items)
 
-    async def _finished(self, items: Sequence[Item]) -> Mapping[str, tuple[str | None, bool]]:
-        names = {item.change.id for item in items if isinstance(item, Entry)}
-        return await self._index.finished(sorted(names))
+    async def _finished(
+        self, items: Sequence[Item]
+    ) -> Mapping[str, tuple[str | None, bool] | None]:
+        # What is committed from now on is taken out of `_unseen`, also while the index answers.
+        self._unseen = {item.change.id for item in items if isinstance(item, Entry)}
+        found = await self._index.finished(sorted(self._unseen))
+        self._unseen.difference_update(found)
+        return found
 
     async def buffer_is_away(self, error: Exception, seconds: float) -> None:
         """Say so, and wait for so long."""
@@ -135,7 +141,7 @@ class Feed:
         self,
         items: Sequence[Item],
         watermark: Watermark,
-        finished: Mapping[str, tuple[str | None, bool]],
+        finished: Mapping[str, tuple[str | None, bool] | None],
     ) -> None:
         passed: list[int] = []
         for item in items:
@@ -155,7 +161,10 @@ class Feed:
                 reason = DESIGN_DOCUMENT if change.id.startswith("_") else FINISHED_BEFORE
                 log.debug("skipped_change", package=change.id, seq=change.seq, reason=reason)
             else:
-                await self._send_live(Job(change.id, change=change, tickets=[ticket]))
+                unseen = change.id in self._unseen
+                await self._send_live(
+                    Job(change.id, change=change, tickets=[ticket], unseen=unseen)
+                )
         if passed:
             with at_rest():
                 await self._passed.send(Passed(tuple(passed)))
@@ -236,6 +245,7 @@ class Feed:
     def committed(self, dones: Sequence[Done]) -> None:
         """Open the gate behind jobs whose results are in the index."""
         self._jobs.committed(done.job.package for done in dones)
+        self._unseen.difference_update(done.job.package for done in dones)
         for done in dones:
             package = done.job.package
             self._from_work_list.discard(package)

@@ -192,7 +192,7 @@ class Fetcher:
         return self._done(job, Look(failed, None), [], missed, settled=_is_for_the_row(job))
 
     async def _mirror(self, job: Job) -> Done:
-        known = await self._index.known(job.package)
+        known = None if job.unseen else await self._index.known(job.package)
         if job.document:
             look = await self._looker.look(job, known, f"{next(self._tokens)}")
         else:

@@ -50,6 +50,7 @@ class Gate:
         if waiting is None:
             del self._running[package]
         else:
+            waiting.unseen = False
             self._running[package] = waiting
         return waiting
 

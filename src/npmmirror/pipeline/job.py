@@ -22,7 +22,7 @@ class Job:
     `tickets` are the changes that it finishes (`Watermark`), `change` the newest of them.
     `document` asks for the packument; `work` are the rows of the work list that it takes on.
     `want` and `force` come from a person's `sync`; `replies` are told of the end, after it is
-    committed. `sent` is set when the first request goes out: from then on nothing joins.
+    committed. `unseen` says that the index knows nothing of the package. `sent` is set when the first request goes out: from then on nothing joins.
     """
 
     package: str
@@ -33,6 +33,7 @@ class Job:
     want: Want | None = None
     force: bool = False
     replies: list[Callable[["Done"], None]] = field(default_factory=list)
+    unseen: bool = False
     sent: bool = False
 
     def join(self, other: "Job") -> None:
