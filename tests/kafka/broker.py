@@ -132,9 +132,8 @@ class Broker:
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for word in ("--add-scram", f"{mechanism}=[name={name},password={password}]")
         ]
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._java(
-            *("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster),
+            *("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id()),
             *("-c", str(self._file), *scram),
         )
 
@@ -221,6 +220,11 @@ class Broker:
             self._command(*words), capture_output=True, text=True, timeout=SECONDS, check=False
         )
         assert done.returncode == 0, done.stderr + done.stdout
+
+
+def cluster_id() -> str:
+    """A cluster's identity that no tool takes for one of its options."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
 
 
 def _told(addresses: Mapping[str, str]) -> str:

@@ -233,7 +233,7 @@ async def test_a_session_closed_by_another_call_is_no_cancellation(
 
         async def ask(call: str) -> None:
             with pytest.raises(BufferUnavailableError):
-                await (append(buffer, changes(1, 9)) if call == "append" else buffer._look())
+                await (append(buffer, changes(1, 9)) if call == "append" else buffer._link.look())
             failures.append(call)
 
         async with anyio.create_task_group() as tasks:

@@ -2,25 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Self
 
 import anyio
 import structlog
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    NodeNotReadyError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import KafkaError
 
 from npmmirror.buffer import kafka_records as records
 from npmmirror.buffer.base import (
-    BufferChangedError,
     BufferUnavailableError,
     Entry,
     Gap,
@@ -28,24 +21,15 @@ from npmmirror.buffer.base import (
     Position,
     Receipt,
 )
+from npmmirror.buffer.kafka_link import Link
 from npmmirror.buffer.kafka_page import Page, as_batches
 from npmmirror.buffer.kafka_protocol import Topic
 from npmmirror.buffer.kafka_records import ForeignRecordError
-from npmmirror.buffer.kafka_session import (
-    Extent,
-    Record,
-    Session,
-    is_cancelled,
-    tail_of,
-)
-from npmmirror.buffer.kafka_topic import WANTED, unwanted, why_unreachable
+from npmmirror.buffer.kafka_session import Record, Session, tail_of
 from npmmirror.buffer.set_aside import MOST, Odd, SetAside
 from npmmirror.change import Change
 from npmmirror.clock import timestamp
 from npmmirror.config import KafkaSection
-
-STEPS: Final = 4
-"""How many answers a call may wait for: the time of one request is `request_seconds`."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,33 +68,22 @@ class KafkaBuffer:
         *,
         create: bool = True,
     ) -> None:
-        self._create = create
         self._section = section
-        self._security = security
+        self._link = Link(section, security, create=create)
         self._aside = aside
         self._now = now
-        self._session: Session | None = None
-        self._opening = anyio.Lock()
-        self._consuming = anyio.Lock()
-        self._topic: Topic | None = None
-        self._extent = Extent([], [], [])
-        self._trimmed: list[int] = []
-        self._changed: str | None = None
         self._flooded = False
         self._appended = anyio.Event()
 
     @property
     def identity(self) -> str:
         """See `Buffer.identity`: the cluster, the topic's name, and the id that it was given."""
-        topic = self._known_topic()
+        topic = self._link.topic
         return f"kafka:{topic.cluster}:{self._section.topic}:{topic.id}"
 
     async def refresh(self) -> None:
         """See `Buffer.refresh`. A topic that is not there is created."""
-        await self._let_go()
-        self._changed = self._topic = None
-        async with self._asking():
-            pass
+        await self._link.renew()
 
     async def append(
         self, changes: Sequence[Change], *, observed_at: str, source: str
@@ -118,10 +91,10 @@ class KafkaBuffer:
         """See `Buffer.append`. What is too large for a record is set aside."""
         if changes:
             await self._append(changes, observed_at, source)
-        return await self.end(), json.dumps(self._extent.tails)
+        return await self.end(), json.dumps(self._link.extent.tails)
 
     async def _append(self, changes: Sequence[Change], observed_at: str, source: str) -> None:
-        async with self._asking() as session:
+        async with self._link.asking() as session:
             make = session.producer.create_batch
             page = await anyio.to_thread.run_sync(
                 as_batches, make, changes, observed_at, source, session.topic.partitions
@@ -132,7 +105,7 @@ class KafkaBuffer:
                 ends = await self._sent(session, page)
             except BaseException:
                 # Of a part of the page nobody knows whether it is there.
-                await self._let_go()
+                await self._link.let_go()
                 raise
         self._note_appended(ends, page.tails)
 
@@ -150,18 +123,18 @@ class KafkaBuffer:
                 raise answer
             if answer.offset < 0:
                 raise KafkaError("a batch was acknowledged without its place")
-            if answer.offset < ends.get(partition, self._extent.ends[partition]):
-                self._fail(
+            if answer.offset < ends.get(partition, self._link.extent.ends[partition]):
+                self._link.fail(
                     f"partition {partition} took a record at {answer.offset}, below what it had "
-                    f"acknowledged ({self._extent.ends[partition]}): it lost its end"
+                    f"acknowledged ({self._link.extent.ends[partition]}): it lost its end"
                 )
             ends[partition] = answer.offset + count
         return ends
 
     def _note_appended(self, ends: Mapping[int, int], tails: Mapping[int, Any]) -> None:
         for partition, end in ends.items():
-            self._extent.ends[partition] = end
-            self._extent.tails[partition] = tails[partition]
+            self._link.extent.ends[partition] = end
+            self._link.extent.tails[partition] = tails[partition]
         self._appended.set()
         self._appended = anyio.Event()
 
@@ -169,18 +142,18 @@ class KafkaBuffer:
         """See `Buffer.read`."""
         offsets = self._from(after)
         if not self._left(offsets):
-            self._check()
+            self._link.check()
             return []
-        async with self._asking() as session, self._consuming:
+        async with self._link.reading() as session:
             found, behind = await session.read(
                 offsets,
-                self._extent.ends,
+                self._link.extent.ends,
                 min(limit, self._section.poll_records),
                 self._section.request_seconds,
             )
             items = await self._items(found, offsets, behind)
         if not items:
-            await self._let_go()
+            await self._link.let_go()
             raise BufferUnavailableError(f"the brokers of {self._section.topic} give no records")
         return items
 
@@ -209,23 +182,7 @@ class KafkaBuffer:
             with anyio.move_on_after(self._section.poll_seconds):
                 await appended.wait()
                 continue
-            await self._look()
-
-    async def _look(self) -> None:
-        """See whether the topic is still the same, and where it ends."""
-        async with self._asking() as session, self._consuming:
-            topic = await session.describe()
-            if topic is None or topic.id != session.topic.id:
-                await self._let_go()
-                self._fail("the topic was deleted" + (" and made anew" if topic else ""))
-            starts, ends = await session.bounds()
-            longer = {n: end - 1 for n, end in enumerate(ends) if end > self._extent.ends[n]}
-            self._compare_ends(ends)
-            found = await session.records_at(longer)
-            for partition in longer:
-                self._extent.ends[partition] = ends[partition]
-                self._extent.tails[partition] = tail_of(found[partition])
-            self._extent = replace(self._extent, starts=starts)
+            await self._link.look()
 
     def advance(self, position: Position, items: Sequence[Item]) -> Position:
         """See `Buffer.advance`."""
@@ -244,20 +201,20 @@ class KafkaBuffer:
 
     async def start(self) -> Position:
         """See `Buffer.start`."""
-        self._check()
-        return self._position(self._extent.starts)
+        self._link.check()
+        return self._position(self._link.extent.starts)
 
     async def end(self) -> Position:
         """See `Buffer.end`."""
-        self._check()
-        return self._position(self._extent.ends)
+        self._link.check()
+        return self._position(self._link.extent.ends)
 
     async def holds(self, receipt: Receipt) -> bool:
         """See `Buffer.holds`: the last records of the page are read back."""
-        self._check()
+        self._link.check()
         if receipt.end.buffer != self.identity:
             return False
-        offsets, extent = self._offsets(receipt.end), self._extent
+        offsets, extent = self._offsets(receipt.end), self._link.extent
         if any(offset > end for offset, end in zip(offsets, extent.ends, strict=True)):
             return False
         if not receipt.tail:
@@ -266,7 +223,7 @@ class KafkaBuffer:
         there = {n: offset for n, offset in enumerate(offsets) if offset > extent.starts[n]}
         now = {n: extent.tails[n] for n, offset in there.items() if offset == extent.ends[n]}
         if all(now[n] == tails[n] for n in now) and len(now) < len(there):
-            async with self._asking() as session, self._consuming:
+            async with self._link.reading() as session:
                 found = await session.records_at(
                     {n: offset - 1 for n, offset in there.items() if n not in now}
                 )
@@ -275,16 +232,18 @@ class KafkaBuffer:
 
     async def reaches(self, position: Position) -> bool:
         """See `Buffer.reaches`."""
-        self._check()
+        self._link.check()
         if position.buffer != self.identity:
             return False
-        bounds = zip(self._extent.starts, self._offsets(position), self._extent.ends, strict=True)
+        bounds = zip(
+            self._link.extent.starts, self._offsets(position), self._link.extent.ends, strict=True
+        )
         return all(start <= offset <= end for start, offset, end in bounds)
 
     async def trim(self, before: Position) -> int:
         """See `Buffer.trim`. The last `keep_hours` stay; the group is told how far the mirror is."""
         offsets = self._offsets(before)
-        async with self._asking() as session, self._consuming:
+        async with self._link.reading() as session:
             await self._tell_group(session, offsets)
             least = self._now() - timedelta(hours=self._section.keep_hours)
             recent = await session.offsets_since(max(int(least.timestamp() * 1000), 0))
@@ -293,16 +252,16 @@ class KafkaBuffer:
                 for n, (offset, at) in enumerate(zip(offsets, recent, strict=True))
             }
             deletable = {
-                n: min(at, offsets[n], self._extent.ends[n])
+                n: min(at, offsets[n], self._link.extent.ends[n])
                 for n, at in ours.items()
-                if min(at, offsets[n], self._extent.ends[n]) > self._extent.starts[n]
+                if min(at, offsets[n], self._link.extent.ends[n]) > self._link.extent.starts[n]
             }
             starts = await session.delete(deletable) if deletable else {}
             gone = 0
             for partition, start in starts.items():
-                gone += max(start - self._extent.starts[partition], 0)
-                self._extent.starts[partition] = start
-                self._trimmed[partition] = max(self._trimmed[partition], start)
+                gone += max(start - self._link.extent.starts[partition], 0)
+                self._link.extent.starts[partition] = start
+                self._link.trimmed[partition] = max(self._link.trimmed[partition], start)
         return gone
 
     async def _tell_group(self, session: Session, offsets: Sequence[int]) -> None:
@@ -317,7 +276,7 @@ class KafkaBuffer:
         return sum(end - offset for end, offset in self._both(after) if end > offset)
 
     def _both(self, after: Position) -> Iterator[tuple[int, int]]:
-        return zip(self._extent.ends, self._from(after), strict=True)
+        return zip(self._link.extent.ends, self._from(after), strict=True)
 
     async def look(self) -> Look:
         """The topic as it is now, for people.
@@ -325,14 +284,14 @@ class KafkaBuffer:
         Raises:
             BufferUnavailableError: the brokers do not answer.
         """
-        async with self._asking() as session, self._consuming:
+        async with self._link.reading() as session:
             starts, ends = await session.bounds()
             group = await session.committed()
             return Look(session.topic, starts, ends, group, await session.configuration())
 
     async def close(self) -> None:
         """See `Buffer.close`."""
-        await self._let_go()
+        await self._link.let_go()
 
     async def __aenter__(self) -> Self:
         """The buffer itself."""
@@ -341,113 +300,6 @@ class KafkaBuffer:
     async def __aexit__(self, *exc: object) -> None:
         """Close it."""
         await self.close()
-
-    @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[Session]:
-        """A session for one call. One that fails is let go, and the failure told in plain words."""
-        self._check()
-        try:
-            with anyio.fail_after(STEPS * self._section.request_seconds):
-                yield await self._opened()
-        except OffsetOutOfRangeError as error:
-            await self._let_go()
-            self._changed = "records that were not read yet are gone"
-            raise BufferChangedError(self._changed) from error
-        except asyncio.CancelledError as error:
-            if is_cancelled():
-                raise
-            # Another call let go of the session, and aiokafka's own tasks ended under this one.
-            raise BufferUnavailableError("the connection to Kafka was given up") from error
-        except (KafkaError, OSError) as error:
-            await self._let_go()
-            raise BufferUnavailableError(await self._told(error)) from error
-
-    async def _opened(self) -> Session:
-        async with self._opening:
-            if self._session is None:
-                session = await Session.open(self._section, self._security, create=self._create)
-                try:
-                    await self._take(session)
-                except BaseException:
-                    await session.close()
-                    raise
-                self._session = session
-            return self._session
-
-    async def _take(self, session: Session) -> None:
-        """Note what the topic is; it must be what it was, where that is known."""
-        extent = await session.extent()
-        if self._topic is None:
-            self._trimmed = [*extent.starts]
-            await self._tell_topic(session)
-        else:
-            if (session.topic.cluster, session.topic.id) != (self._topic.cluster, self._topic.id):
-                self._fail("the topic was made anew")
-            await self._compare(session, extent)
-            self._trimmed += [0] * (session.topic.partitions - self._topic.partitions)
-        self._topic, self._extent = session.topic, extent
-
-    async def _compare(self, session: Session, extent: Extent) -> None:
-        """See that what was acknowledged is there; there may be more."""
-        self._compare_ends(extent.ends)
-        ends = dict(enumerate(self._extent.ends))
-        held = {n: end for n, end in ends.items() if end > extent.starts[n]}
-        grown = {n: end - 1 for n, end in held.items() if extent.ends[n] > end}
-        found = await session.records_at(grown)
-        for partition in held:
-            now = extent.tails[partition]
-            if partition in found:
-                now = tail_of(found[partition])
-            if now != self._extent.tails[partition]:
-                self._fail(f"partition {partition} holds other records than were acknowledged")
-
-    def _compare_ends(self, ends: Sequence[int]) -> None:
-        for partition, then in enumerate(self._extent.ends):
-            if ends[partition] < then:
-                self._fail(
-                    f"partition {partition} ends at {ends[partition]}, and all up to {then} was "
-                    "acknowledged: it lost its end"
-                )
-
-    async def _tell_topic(self, session: Session) -> None:
-        """Say where the topic is not what it would be had the mirror created it."""
-        topic, section = session.topic, self._section
-        if topic.partitions != section.partitions:
-            log.warning(
-                "topic_has_other_partitions",
-                topic=section.topic,
-                partitions=topic.partitions,
-                configured=section.partitions,
-            )
-        try:
-            found = await session.configuration()
-        except KafkaError as error:
-            log.debug("topic_configuration_unknown", error=str(error))
-            return
-        for key, value in unwanted(found).items():
-            log.warning(
-                "topic_is_configured_otherwise",
-                topic=section.topic,
-                key=key,
-                value=value,
-                wanted=WANTED[key],
-            )
-
-    async def _let_go(self) -> None:
-        """Close the session; the next call opens another one."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def _told(self, error: Exception) -> str:
-        """The failure in plain words."""
-        if isinstance(error, KafkaConnectionError | NodeNotReadyError | TimeoutError):
-            with anyio.move_on_after(self._section.request_seconds):
-                return (
-                    f"no answer from Kafka: {await why_unreachable(self._section, self._security)}"
-                )
-            return "no answer from Kafka"
-        return f"Kafka refuses: {error.args[0] if error.args else type(error).__name__}"
 
     async def _set_aside(self, odd: Odd) -> None:
         if self._aside is None:
@@ -464,22 +316,9 @@ class KafkaBuffer:
 
     def _odd(self, record: Record, why: str) -> Odd:
         place = f"{record.topic}[{record.partition}]@{record.offset}"
-        name = f"{record.topic}-{self._known_topic().id[:8]}-{record.partition}-{record.offset}"
+        name = f"{record.topic}-{self._link.topic.id[:8]}-{record.partition}-{record.offset}"
         headers = tuple((key, value or b"") for key, value in record.headers)
         return Odd(name, place, why, record.key, record.value, headers)
-
-    def _check(self) -> None:
-        if self._changed is not None:
-            raise BufferChangedError(self._changed)
-
-    def _fail(self, why: str) -> NoReturn:
-        self._changed = why
-        raise BufferChangedError(why)
-
-    def _known_topic(self) -> Topic:
-        if self._topic is None:
-            raise BufferUnavailableError("the topic was not looked at yet")
-        return self._topic
 
     def _position(self, offsets: Sequence[int]) -> Position:
         return Position(self.identity, records.written_offsets(offsets))
@@ -487,14 +326,14 @@ class KafkaBuffer:
     def _offsets(self, position: Position) -> list[int]:
         if position.buffer != self.identity:
             raise ValueError(f"{position} is of another buffer than {self.identity}")
-        return records.read_offsets(position.value, self._known_topic().partitions)
+        return records.read_offsets(position.value, self._link.topic.partitions)
 
     def _from(self, after: Position) -> list[int]:
         """The offsets to read from: what the mirror deleted itself is passed."""
         offsets = self._offsets(after)
-        for partition, start in enumerate(self._extent.starts):
-            if start > max(offsets[partition], self._trimmed[partition]):
-                self._fail(
+        for partition, start in enumerate(self._link.extent.starts):
+            if start > max(offsets[partition], self._link.trimmed[partition]):
+                self._link.fail(
                     f"partition {partition} begins at {start}: somebody deleted records that were "
                     "not read yet"
                 )
@@ -502,7 +341,7 @@ class KafkaBuffer:
         return offsets
 
     def _left(self, offsets: Sequence[int]) -> bool:
-        return any(at < end for at, end in zip(offsets, self._extent.ends, strict=True))
+        return any(at < end for at, end in zip(offsets, self._link.extent.ends, strict=True))
 
 
 def _item(record: Record) -> Entry | str:
