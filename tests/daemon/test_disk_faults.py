@@ -20,11 +20,11 @@ pytestmark = pytest.mark.anyio
 ROUNDS = 3
 
 
-async def mirrored(mirror: RunningMirror, packages: int = 12) -> None:
-    """Everything is there, and nothing is left over."""
+async def mirrored(mirror: RunningMirror, packages: int = 12, more: int = 0) -> None:
+    """Everything is there, and nothing is left over; so many packages have a second version."""
     status = await mirror.at_head()
     assert status["totals"]["packages"] == {"live": packages}
-    assert status["totals"]["tarballs"] == packages
+    assert status["totals"]["tarballs"] == packages + more
     assert status["fetch"]["paused"] is None
     assert not status["dead_letters"]
     for path, digest in mirror.end_state().files.items():
@@ -123,9 +123,10 @@ async def test_a_database_that_refuses_is_asked_again(
             await mirrored(here, 3)
             times: list[int] = []
             monkeypatch.setattr(kind, name, failing_async(getattr(kind, name), error, times))
-            here.upstream.registry.tag("p0", "beta", "1.0.0")
+            here.upstream.registry.publish("p0", "1.1.0")
             publish_more(here)
-            await mirrored(here)
+            await here.until(lambda status: status["totals"]["tarballs"] == 13)
+            await mirrored(here, more=1)
         assert times
 
 
