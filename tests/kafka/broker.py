@@ -3,11 +3,14 @@
 import base64
 import contextlib
 import fcntl
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,7 +23,8 @@ import pytest
 from tests.machine import missing
 
 POM = Path(__file__).with_name("pom.xml")
-SECONDS = 60
+SECONDS = 120
+"""Until a broker answers; what waits for one waits as long. A machine may be busy with others."""
 HEAP = "256m"
 
 PROPERTIES = """
@@ -59,14 +63,30 @@ def jars() -> Path:
     """The directory of the broker's jars, which Maven fetches once for all tests."""
     if shutil.which("java") is None:
         missing("java")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npmmirror"
-    directory = cache / f"kafka-{version()}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "kafka.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    directory = _cache() / f"kafka-{version()}"
+    with locked(_cache() / "kafka.lock"):
         if not (directory / "complete").exists():
             _fetch(directory)
     return directory
+
+
+def _cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npmmirror"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else who locks this file is in such a block."""
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def one_at_a_time() -> contextlib.AbstractContextManager[None]:
+    """Of all the brokers of this machine's tests, one starts at a time: each wants a core."""
+    return locked(_cache() / "kafka-starts.lock")
 
 
 def _fetch(directory: Path) -> None:
@@ -132,10 +152,9 @@ class Broker:
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for word in ("--add-scram", f"{mechanism}=[name={name},password={password}]")
         ]
-        self._java(
-            *("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id()),
-            *("-c", str(self._file), *scram),
-        )
+        format_it = ("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id())
+        with one_at_a_time():
+            self._java(*format_it, "-c", str(self._file), *scram)
 
     @property
     def address(self) -> str:
@@ -145,14 +164,18 @@ class Broker:
     def start(self) -> Self:
         """Start it, and wait until it answers."""
         command = self._command("kafka.Kafka", str(self._file))
-        with self._log.open("ab") as log:
+        with one_at_a_time(), self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._wait(self._process)
+        return self
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + SECONDS
         while not all(map(listens, self.addresses.values())):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 pytest.fail(f"the broker does not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.02)
-        return self
 
     def revive(self) -> Self:
         """See that it runs."""
@@ -240,19 +263,71 @@ def listens(address: str) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Ports that nobody listens on, nor will before this process ends.
+
+    The kernel hands out none of them, so that a broker finds its own again when it is restarted;
+    a name that tells the port, and that is taken once, holds off the tests beside this one.
+    """
+    first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    others = range(10_000, int(first)) or range(int(last) + 1, 65_536)
+    found = (port for port in random.sample(others, len(others)) if _take(port))
+    return list(itertools.islice(found, count))
+
+
+def _take(port: int) -> bool:
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0npmmirror-tests-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()  # held as long as this process lives
+    return not listens(f"127.0.0.1:{port}")
 
 
 @contextlib.contextmanager
 def shared_broker(directory: Path) -> Iterator[str]:
-    """The address of a broker that nobody may break: `NPMMIRROR_TEST_KAFKA`, or one of our own."""
+    """The address of a broker that nobody may break: `NPMMIRROR_TEST_KAFKA`, or one of our own.
+
+    It is one for all processes that name the same directory. The one that came first starts it,
+    and ends it when all the others are done.
+    """
     if named := os.environ.get("NPMMIRROR_TEST_KAFKA"):
         yield named
         return
-    with Broker(directory) as broker:
-        yield broker.address
+    directory.mkdir(exist_ok=True)
+    told, users = directory / "address", directory / "users"
+    with contextlib.ExitStack() as stack:
+        with locked(directory / "coming"):
+            if told.exists():
+                stack.enter_context(_used(users))
+            else:
+                broker = Broker(Path(tempfile.mkdtemp(dir=directory))).start()
+                stack.callback(_end_after_others, broker, directory)
+                told.write_text(broker.address)
+        yield told.read_text()
+
+
+@contextlib.contextmanager
+def _used(users: Path) -> Iterator[None]:
+    with users.open("a") as one:
+        fcntl.flock(one, fcntl.LOCK_SH)
+        yield
+
+
+def _end_after_others(broker: Broker, directory: Path) -> None:
+    while not _ended(broker, directory):
+        time.sleep(0.1)
+
+
+def _ended(broker: Broker, directory: Path) -> bool:
+    """Whether it is ended now, because nobody uses it."""
+    # Who comes now waits at this lock, and starts another one.
+    with locked(directory / "coming"), (directory / "users").open("a") as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        (directory / "address").unlink()
+        broker.kill()
+        return True

@@ -1,7 +1,9 @@
 """Brokers for tests: one that is shared and stays, and ones that a test may break."""
 
+import os
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,15 @@ from tests.kill.pair import Pair
 
 
 @pytest.fixture(scope="session")
-def broker_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def broker_address(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> str:
     """A broker that answers as long as the tests run; each test has topics of its own."""
-    with shared_broker(tmp_path_factory.mktemp("broker")) as address:
-        yield address
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # one for all workers
+    stack = ExitStack()
+    # It waits for the other workers then: that is no test's time.
+    pytestconfig.add_cleanup(stack.close)
+    return stack.enter_context(shared_broker(place / "shared-broker"))
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ class Proxy:
     def __init__(self, listen: str, target: str) -> None:
         self._listen = listen
         self._target = target
+        self.connections = 0
+        """How many were taken, whether or not the target took them, too."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -49,6 +51,7 @@ class Proxy:
             await asyncio.sleep(0.01)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         host, _, port = self._target.rpartition(":")
         self._writers.add(writer)
         try:

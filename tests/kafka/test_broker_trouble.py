@@ -19,9 +19,9 @@ from tests.kill.pair import Pair
 from tests.kill.places import kill_at
 from tests.kill.trial import settled, sound
 
-pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400)]
 
-SECONDS = 60
+SECONDS = 120
 
 
 def until(condition: Callable[[], bool], daemon: MirrorDaemon) -> None:

@@ -9,7 +9,7 @@ from tests.buffer.contract import BufferContract
 from tests.kafka.clients import delete_topic
 from tests.kafka.conftest import buffer_of, section
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400)]
 
 
 class KafkaPlace:

@@ -15,7 +15,7 @@ from tests.buffer.contract import append, changes
 from tests.kafka.broker import Broker
 from tests.kafka.conftest import buffer_of, section
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400)]
 
 PASSWORD = "correct horse"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"

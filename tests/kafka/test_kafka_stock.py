@@ -11,7 +11,7 @@ from npmmirror.change import Change
 from npmmirror.config import KafkaSection
 from tests.kafka.conftest import buffer_of, section
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400)]
 
 
 def stock(made: KafkaSection) -> KafkaStock:

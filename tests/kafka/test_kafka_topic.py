@@ -24,7 +24,7 @@ from tests.kafka.clients import (
 )
 from tests.kafka.conftest import buffer_of, section
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400)]
 
 OURS = (("npmmirror-schema", b"1"),)
 

@@ -57,6 +57,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.anyio
+@pytest.mark.timeout(400)
 async def test_a_broker_with_the_shipped_properties_holds_a_topic(
     tmp_path: Path, topic: str
 ) -> None:
