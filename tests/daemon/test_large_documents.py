@@ -1,10 +1,12 @@
 """Large packuments wait on disk for their turn, and pass one at a time until committed."""
 
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from npmmirror.archive import CaptureReader
@@ -12,7 +14,7 @@ from npmmirror.capture import Kind, Record
 from npmmirror.pipeline.large import LargeDocument
 from npmmirror.pipeline.packuments import Body, PackumentFetcher
 from npmmirror.testing import faults
-from tests.daemon.conftest import Open, RunningMirror
+from tests.daemon.conftest import PATIENCE, Open, RunningMirror
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +134,14 @@ async def test_a_large_document_is_let_go_of_once_it_is_committed(
             await here.at_head()
         assert len(taken) == 2
         assert [document() for document in taken] == [None, None]
+
+
+async def test_a_daemon_gives_freed_memory_back(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A soak found 140 of 170 MB freed, and still the process's: see `npmmirror.memory`."""
+    called = threading.Event()
+    monkeypatch.setattr("npmmirror.daemon.run.give_back", called.set)
+    async with mirror() as here, here.running():
+        await here.at_head()
+        assert await anyio.to_thread.run_sync(called.wait, PATIENCE)

@@ -26,6 +26,7 @@ from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError
+from npmmirror.memory import give_back
 from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
@@ -234,11 +235,12 @@ class Daemon:
         reach("start.following_noted")
 
     async def _watch(self) -> None:
-        """Trim the buffer below the checkpoint, and look at the clock, every so often."""
+        """Trim buffer and memory, and look at the clock, every so often."""
         while True:
             self._mirror.deaths.look_around()
             await self._trim()
             await self._recall()
+            await anyio.to_thread.run_sync(give_back)
             await self._clock.sleep(TRIM_SECONDS)
 
     async def _recall(self) -> None:
