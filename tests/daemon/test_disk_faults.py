@@ -130,6 +130,32 @@ async def test_a_database_that_refuses_is_asked_again(
         assert times
 
 
+async def test_a_pause_of_the_disk_ends_where_documents_alone_are_fetched(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tarball comes that would prove the disk: a file in staging does, once it is taken."""
+    async with mirror(policy={"tarballs": "none"}) as here:
+        publish(here, 3)
+        async with here.running(clock=FastClock(50)):
+            await here.at_head()
+            known: list[int] = []
+            refused = IndexUnavailableError("busy")
+            monkeypatch.setattr(
+                IndexReader, "known", failing_async(IndexReader.known, refused, known)
+            )
+            tried: list[int] = []
+            place: Any = tarballs
+            monkeypatch.setattr(place, "write_at", failing(place.write_at, FULL, tried))
+            for number in range(3):
+                here.upstream.registry.publish(f"p{number}", "1.1.0")
+            await here.until(lambda status: status["totals"]["versions"] == 6)
+            status = await here.until(lambda status: not status["fetch"]["paused"])
+        assert not status["dead_letters"]
+        assert len(known) > ROUNDS
+        assert len(tried) > ROUNDS
+        assert not list(here.config.storage.staging_path.iterdir())
+
+
 async def test_a_group_that_cannot_be_recorded_holds_fetching(
     mirror: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from npmmirror.archive.quarantine import set_aside
 from npmmirror.worker_threads import WorkerThreads
 
 GATHERED_BYTES = 1 << 20
+TRIED_BYTES = 1 << 16
 _PREFIX = "npmmirror-"
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -146,6 +147,14 @@ class TarballStore:
             raise
         return Staged(sink.path, sink.size)
 
+    async def try_staging(self, token: str) -> None:
+        """See that staging takes a file; none is left there.
+
+        Raises:
+            DiskFaultError: the disk refuses.
+        """
+        await self._threads.run(_try, self.temp_path(token, ".try"))
+
     async def discard(self, staged: Staged) -> None:
         """Remove a received file that is not to be published."""
         await self._threads.run(_unlink, staged.path)
@@ -266,6 +275,15 @@ class TarballStore:
                 await self._threads.run(sink.write, gathered)
                 gathered, waiting = [], 0
         await self._threads.run(sink.finish, gathered)
+
+
+def _try(path: Path) -> None:
+    with disk_faults(path):
+        try:
+            with path.open("xb", buffering=0) as file:
+                write_at(file.fileno(), [bytes(TRIED_BYTES)], 0)
+        finally:
+            _unlink(path)
 
 
 class _Sink:

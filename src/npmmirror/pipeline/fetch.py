@@ -125,6 +125,8 @@ class Fetcher:
                     return False
                 await self._host.ready()
                 await self._disk.ready()
+                while self._disk.paused and not await self._tarballs.try_disk():
+                    await self._disk.ready()
                 return True
             finally:
                 self._pausing.remove(waiting)

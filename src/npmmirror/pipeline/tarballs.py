@@ -99,6 +99,19 @@ class TarballFetcher:
                 tasks.start_soon(lane)
         return outcomes
 
+    async def try_disk(self) -> bool:
+        """Whether the disk takes files again; that ends a pause for its sake, or prolongs it.
+
+        A job might not tell: it may have no file for the disk.
+        """
+        try:
+            await self._store.try_staging(f"{next(self._tokens)}")
+        except DiskFaultError as fault:
+            self._disk.fault("disk", str(fault))
+            return False
+        self._disk.success()
+        return not self._disk.paused
+
     async def _one(self, package: str, claim: Claim) -> TarballOutcome:
         if claim.tarball is None:
             return MissedTarball(claim.version, Skipped("no_dist", "the manifest names no tarball"))
