@@ -20,6 +20,7 @@ Faults = list[dict[str, Any]]
 AWAY_SECONDS = 60.0
 """Answers of "not there" must not look like a removal: that takes several of them, 18 s apart."""
 
+FEW_DESCRIPTORS = "few descriptors"
 ENDINGS = frozenset({"SIGKILL", "SIGKILL twice", "SIGTERM", "reindex"})
 """Hazards that end the process."""
 
@@ -213,7 +214,7 @@ def hardships(daemon: Daemon, dice: Random) -> Iterator[Hazard]:
         daemon.send(signal.SIGSTOP)
         return daemon.pid is not None
 
-    yield Hazard("few descriptors", "process", few_descriptors, enough_descriptors)
+    yield Hazard(FEW_DESCRIPTORS, "process", few_descriptors, enough_descriptors)
     yield Hazard(
         "frozen", "process", frozen, lambda: daemon.send(signal.SIGCONT), longest=5.0, weight=0.5
     )
