@@ -14,7 +14,7 @@ import pytest
 from npmmirror.clock import Clock, SystemClock
 from npmmirror.config import Config
 from npmmirror.control.address import socket_path
-from npmmirror.control.client import ControlClient
+from npmmirror.control.client import ControlClient, DaemonGoneError
 from npmmirror.daemon import standalone
 from npmmirror.daemon.mirror import Source
 from npmmirror.daemon.run import run as run_daemon
@@ -63,6 +63,16 @@ class RunningMirror:
         async with self.control() as client:
             return await client.status()
 
+    async def _answers(self) -> bool:
+        """Whether the daemon answers; a socket may be there that one before left behind."""
+        if not self.socket.exists():
+            return False
+        try:
+            await self.status()
+        except DaemonGoneError:
+            return False
+        return True
+
     async def until(self, true_of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first status of which something is true."""
         status: dict[str, Any] = {}
@@ -99,7 +109,7 @@ class RunningMirror:
                 )
             )
             with anyio.fail_after(PATIENCE):
-                while not self.socket.exists():  # noqa: ASYNC110 - as another program would
+                while not await self._answers():  # noqa: ASYNC110 - as another program would
                     await anyio.sleep(0.01)
             try:
                 yield stop
