@@ -91,7 +91,7 @@ def problems(text: str = "", **environment: str) -> list[str]:
             "OLD_PACKAGE_VERSIONS_LIMIT = 3",
             (
                 "mirror.toml:1: OLD_PACKAGE_VERSIONS_LIMIT = 3: "
-                "a name of the first NPM-Mirror; nothing replaces it"
+                "a name of the first NPM-Mirror; it is policy.keep_versions now"
             ),
         ),
         # wrong types

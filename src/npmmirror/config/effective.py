@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from npmmirror.config.keys import keys
-from npmmirror.config.problems import ConfigurationError, Given, invalid
+from npmmirror.config.keys import keys, tables
+from npmmirror.config.problems import ConfigurationError, Given, in_table, invalid
 from npmmirror.config.sections import Config
 from npmmirror.config.sources import ConfigFile, from_environment, from_file
 
@@ -50,8 +50,10 @@ def effective(
     base = file.directory if file else directory
     storage = config.storage.under(base)
     buffer = config.buffer.model_copy(update={"kafka": config.buffer.kafka.under(base)})
+    policy = config.policy.under(base)
     origins = {path: given[path].origin if path in given else "default" for path in keys()}
-    return Effective(config.model_copy(update={"storage": storage, "buffer": buffer}), origins)
+    absolute = {"storage": storage, "buffer": buffer, "policy": policy}
+    return Effective(config.model_copy(update=absolute), origins)
 
 
 def _nested(given: Mapping[str, Given]) -> dict[str, Any]:
@@ -68,6 +70,8 @@ def _nested(given: Mapping[str, Given]) -> dict[str, Any]:
 def _problem(details: ErrorDetails, given: Mapping[str, Given]) -> str:
     """The sentence for one of pydantic's errors, told at the key that it is about."""
     location = [str(part) for part in details["loc"]]
+    if (table := ".".join(location[:2])) in tables() and len(location) > 2:
+        return in_table(given[table], table, location[2:], details)
     prefixes = [".".join(location[:length]) for length in range(len(location), 0, -1)]
     if details["type"] == "contradiction":
         paths = [f"{prefixes[0]}.{key}" for key in details["ctx"]["keys"]]

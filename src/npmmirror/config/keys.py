@@ -27,7 +27,7 @@ FIRST_NAMES: dict[str, str | None] = {
     "DATABASE_NAME": "storage.index",
     "UPDATE_SEQ": "follow.since",
     "KAFKA_TOPIC_NUM_PARTITIONS": "buffer.kafka.partitions",
-    "OLD_PACKAGE_VERSIONS_LIMIT": None,
+    "OLD_PACKAGE_VERSIONS_LIMIT": "policy.keep_versions",
 }
 """Parameters of the first NPM-Mirror, and the key that each became; None where none did."""
 
@@ -49,6 +49,16 @@ def keys() -> dict[str, FieldInfo]:
         for section, model in sections().items()
         for name, field in model.model_fields.items()
         if not _section(field)
+    }
+
+
+def tables() -> dict[str, type[Section]]:
+    """The keys whose values are lists of tables, by their dotted paths, and each table's model."""
+    found = {path: get_args(field.annotation) for path, field in keys().items()}
+    return {
+        path: arguments[0]
+        for path, arguments in found.items()
+        if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Section)
     }
 
 
@@ -96,13 +106,20 @@ def written(value: object) -> str:
         return HIDDEN
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(written(item) for item in value) + "]"
+    if isinstance(value, Section | dict | list | tuple):
+        return _written_whole(value)
     if isinstance(value, str | Path):
         text = json.dumps(without_password(str(value)), ensure_ascii=False)
         return text if len(text) <= 200 else text[:198] + '…"'
     is_long = isinstance(value, int) and abs(value) >= 100_000
     return f"{value:_}" if is_long else str(value)
+
+
+def _written_whole(value: Section | dict[str, Any] | list[Any] | tuple[Any, ...]) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(written(item) for item in value) + "]"
+    members = {key: one for key, one in dict(value).items() if one is not None}
+    return "{" + ", ".join(f"{key} = {written(one)}" for key, one in members.items()) + "}"
 
 
 def without_password(text: str) -> str:

@@ -1,6 +1,7 @@
 """What can be wrong with a configuration, one sentence each."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +15,7 @@ from npmmirror.config.keys import (
     is_secret,
     keys,
     sections,
+    tables,
     variable,
     written,
 )
@@ -57,7 +59,7 @@ def unknown_key(given: Given) -> str:
 
 def unknown_section(name: str, origin: str) -> str:
     """The sentence for a section that does not exist."""
-    near = get_close_matches(name, sections(), n=1)
+    near = get_close_matches(name, [*sections(), *tables()], n=1)
     return f"{origin}: [{name}]: unknown section{_meant(f'[{near[0]}]' if near else None)}"
 
 
@@ -87,6 +89,30 @@ def invalid(given: Given, path: str, error: Any) -> str:
     return given.problem(template.format_map(_bounds(error.get("ctx", {}))))
 
 
+def in_table(given: Given, path: str, location: list[str], error: Any) -> str:
+    """The sentence for an error within a list of tables: at which of them, and which of its keys."""
+    number, *inner = location
+    fields = tables()[path].model_fields
+    told = f"table {int(number) + 1}" + (f", {inner[0]}" if inner else "")
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(inner[0].lower(), fields, n=1, cutoff=0.6)
+        what = f"unknown key{_meant(near[0] if near else None)}"
+    elif error["type"] == "missing":
+        what = "is missing"
+    elif error["type"] in {"model_type", "model_attributes_type"}:
+        what = "must be a table, with match and what it sets"
+    elif error["type"] == "literal_error":
+        words = re.findall(r"'(\w+)'", error["ctx"]["expected"])
+        what = _not_among(words, error["input"])
+    elif error["type"] == "value_error":
+        what = str(error["ctx"]["error"])
+    else:
+        template = _SENTENCES.get(error["type"], error["msg"])
+        what = template.format_map(_bounds(error.get("ctx", {})))
+    shown = f" = {written(error['input'])}" if inner and error["type"] != "missing" else ""
+    return f"{given.origin}: {path}, {told}{shown}: {what}"
+
+
 _SENTENCES = {
     "bool_type": "must be true or false",
     "contradiction": "{message}",
@@ -114,7 +140,10 @@ def _bounds(context: dict[str, Any]) -> dict[str, str]:
 
 
 def _no_choice(path: str, value: object) -> str:
-    words = choices(keys()[path])
+    return _not_among(choices(keys()[path]), value)
+
+
+def _not_among(words: Sequence[str], value: object) -> str:
     must = "must be " + " or ".join(f'"{word}"' for word in words)
     near = get_close_matches(value.lower(), words, n=1) if isinstance(value, str) else []
     return must + _meant(f'"{near[0]}"' if near and len(words) > 1 else None)

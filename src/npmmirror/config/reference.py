@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from npmmirror.config.keys import choices, keys, sections, size, types_of, written
+from npmmirror.config.keys import choices, keys, sections, size, tables, types_of, written
 from npmmirror.config.section import Section
 
 _TOML_HEAD = """\
@@ -33,8 +33,10 @@ A change takes effect at the next start.
 `./mirror.toml`, else `/etc/npmmirror/mirror.toml`. Where there is none, the defaults hold.
 
 **Environment.** `NPMMIRROR_<SECTION>__<KEY>` goes before the file, such as
-`NPMMIRROR_FETCH__CONCURRENCY=8`. A list is written with commas between its items; an empty value
-unsets a key that is not set by default. Other variables that begin with `NPMMIRROR_` are refused,
+`NPMMIRROR_FETCH__CONCURRENCY=8`. A list is written with commas between its items, or in brackets
+as in a file (a list of tables only so, such as
+`NPMMIRROR_POLICY__RULE='[{{match = "@babel", tarballs = "all"}}]'`); an empty value unsets a key that
+is not set by default. Other variables that begin with `NPMMIRROR_` are refused,
 except `NPMMIRROR_CONFIG`, `NPMMIRROR_REQUIRE_ALL` and `NPMMIRROR_TEST_…`, which set no key.
 
 **Paths.** Relative paths in a file start at that file's directory, those in environment variables
@@ -114,6 +116,8 @@ def _kind(field: FieldInfo) -> str:
         int: "a whole number",
         float: "a number",
     }
+    if any(field is keys()[path] for path in tables()):
+        return "a list of tables"
     kinds = [name for kind, name in names.items() if kind in types_of(field)]
     if types_of(field) & {str, Path, SecretStr}:
         kinds.append(" | ".join(f'`"{word}"`' for word in choices(field)) or "text")

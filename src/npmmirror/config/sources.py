@@ -12,10 +12,11 @@ from pydantic.fields import FieldInfo
 from npmmirror.config import problems
 from npmmirror.config.keys import NO_SETTINGS, PREFIX, keys, sections, types_of, variable
 from npmmirror.config.problems import Given
-from npmmirror.config.values import PATH_OR_PEM, path_or_pem
+from npmmirror.config.values import PATH_OR_PEM, PATTERNS, path_or_pem, pattern_under
 
 _TABLE = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"\s*([^\s=#\[\]]+)\s*=.*")
+_IS_TOML = re.compile(r"""\s*\[\s*["'{\]]""")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -125,10 +126,22 @@ def _typed(text: str, key: FieldInfo, directory: Path) -> Any:
     if key.json_schema_extra == PATH_OR_PEM:
         return path_or_pem(text, directory)
     if tuple in types:
-        return [item.strip() for item in text.split(",") if item.strip()]
+        return _listed(text, key, directory)
     if bool in types:
         return {"true": True, "false": False}.get(text, text)
     return _number(text, types)
+
+
+def _listed(text: str, key: FieldInfo, directory: Path) -> Any:
+    """A list with commas between its items, or as a file has it."""
+    if _IS_TOML.match(text):
+        try:
+            return tomllib.loads(f"list = {text}")["list"]
+        except tomllib.TOMLDecodeError:
+            return text
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    is_patterns = key.json_schema_extra == PATTERNS
+    return [pattern_under(item, directory) for item in items] if is_patterns else items
 
 
 def _number(text: str, types: set[Any]) -> int | float | str:

@@ -1,17 +1,22 @@
 """The types of the configuration's values that are more than a number, a word or a text."""
 
 import re
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, Strict
 
+from npmmirror.patterns import FILE, check_pattern
+
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):[0-9]{1,5}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 PATH_OR_PEM: dict[str, JsonValue] = {"path_or_pem": True}
 """Marks a key whose value is a path, or what the file there would hold."""
+PATTERNS: dict[str, JsonValue] = {"patterns": True}
+"""Marks a key whose values are patterns of names, some of which may be paths."""
 _OWN_FILES = frozenset(
     {
         *("lock", "control.sock", "in_work", "in_work.new", "reset.json", "reset.new"),
@@ -120,6 +125,35 @@ def path_or_pem(text: str, base: Path) -> str:
     return text if text.lstrip().startswith("-----BEGIN") else str(base / text)
 
 
+def pattern_under(text: str, base: Path) -> str:
+    """A pattern; the path of one that stands for a file starts at `base`."""
+    if not text.startswith(FILE) or len(text) == len(FILE):
+        return text
+    return f"{FILE}{base / text.removeprefix(FILE)}"
+
+
+def _one_or_more(value: object) -> object:
+    if value in ([], ()):
+        raise ValueError("must not be empty")
+    return (value,) if isinstance(value, str) else value
+
+
+def _moment(value: object) -> object:
+    """A date, or a date and time, as TOML has them or as text; kept as text."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if not isinstance(value, str):
+        raise ValueError(_NO_MOMENT)  # noqa: TRY004 - pydantic takes no other error
+    try:
+        datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(_NO_MOMENT) from error
+    return value
+
+
+_NO_MOMENT = 'must be a date, such as "2024-01-31" or "2024-01-31T12:00:00Z"'
+
+
 def _since(value: object) -> object:
     """`"now"`, a number, or an opaque text; bool is an int only to Python."""
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
@@ -143,5 +177,8 @@ Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Strict(Fals
 Brokers = Annotated[
     tuple[Annotated[str, AfterValidator(_broker)], ...], Strict(False), Field(min_length=1)
 ]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(check_pattern)], ...], Strict(False)]
+OneOrMorePatterns = Annotated[Patterns, BeforeValidator(_one_or_more)]
+Moment = Annotated[str, BeforeValidator(_moment)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
