@@ -12,12 +12,13 @@ from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from npmmirror.change import Change
+from npmmirror.pipeline import pause
 from npmmirror.pipeline.feed import READ_ROWS
 from npmmirror.pipeline.pause import EVERYWHERE
 from npmmirror.testing import ScriptedUpstream, faults
 from npmmirror.testing.asked import Asked
 from npmmirror.testing.faults import Fault
-from tests.daemon.conftest import FastClock, Open, RunningMirror
+from tests.daemon.conftest import PATIENCE, FastClock, Open, RunningMirror
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +60,15 @@ def attempts(mirror: RunningMirror) -> int:
     return int(count)
 
 
+async def retried(mirror: RunningMirror) -> None:
+    """Have nothing wait for its time, until nothing is left to do."""
+    async with mirror.control() as daemon:
+        with anyio.fail_after(PATIENCE):
+            while mirror.rows("SELECT 1 FROM work_list LIMIT 1"):
+                await daemon.retry([])
+                await anyio.sleep(0.05)
+
+
 async def whole(mirror: RunningMirror, packages: int = PACKAGES) -> dict[str, Any]:
     """The status at the head, where everything must be there and nothing be left."""
     status = await mirror.at_head()
@@ -85,19 +95,23 @@ async def whole(mirror: RunningMirror, packages: int = PACKAGES) -> dict[str, An
     ids=lambda value: value.kind if isinstance(value, Fault) else str(value),
 )
 async def test_a_fault_met_everywhere_pauses_and_uses_up_no_attempts(
-    mirror: Open, fault: Fault, scope: Any, counted: int
+    mirror: Open, fault: Fault, scope: Any, counted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the first few, which might have been their own: then all wait, and all come."""
-    async with mirror(fetch={"max_attempts": 3}) as here:
+    # By this clock a slow machine takes minutes to meet the witnesses, and nobody must be tried
+    # again before they are met.
+    monkeypatch.setattr(pause, "WITNESS_SECONDS", 86_400.0)
+    patient = {"retry_seconds": 200, "retry_max_seconds": 200}
+    async with mirror(fetch={"max_attempts": 3, **patient}) as here:
         publish(here)
         armed = here.upstream.fault(scope, fault, times=None)
         async with here.running(clock=FastClock(100)):
             await here.until(lambda status: status["fetch"]["paused"] is not None)
             paused = here.upstream.count(scope)
             await here.upstream.asked(scope, times=paused + 3)  # one try after the other goes on
-            # a slow machine may not meet all the witnesses within `WITNESS_SECONDS` of this clock
-            assert attempts(here) <= 2 * counted
+            assert attempts(here) <= counted
             here.upstream.heal(armed)
+            await retried(here)
             await whole(here)
 
 
@@ -137,20 +151,25 @@ async def test_an_hour_of_429_takes_few_requests_and_the_rate_climbs_by_degrees(
     """With and without Retry-After. Behind it nobody hurries: a place more each round."""
     clock = FastClock(1000)
     rates = Rates()
-    async with mirror(fetch={"max_attempts": 1}) as here:
+    async with (
+        mirror(fetch={"max_attempts": 1}) as here,
+        # a host of its own: what the feed's polls are given would count for the packuments, too
+        ScriptedUpstream(here.upstream.registry) as packages,
+    ):
+        here.registry = packages.url
         publish(here)
-        armed = here.upstream.fault("packument", faults.Status(429, retry_after=said), times=None)
+        armed = packages.fault("packument", faults.Status(429, retry_after=said), times=None)
         began = clock.monotonic()
         async with here.running(clock=clock):
             await here.until(lambda _: clock.monotonic() - began > 3600)
-            assert here.upstream.count("packument") <= 40
+            assert packages.count("packument") <= 40
             assert attempts(here) == 0
-            here.upstream.hooks.append(rates.note)
-            here.upstream.heal(armed)
+            packages.hooks.append(rates.note)
+            packages.heal(armed)
             await whole(here)
     assert 1 < max(rates.seen) <= here.config.fetch.concurrency + 1
     for answered, rate in enumerate(rates.seen):
-        assert rate <= 3 + 2 * (2 * answered) ** 0.5, rates.seen
+        assert rate <= 2 + (2 * answered) ** 0.5, rates.seen
 
 
 class Rates:
@@ -220,9 +239,18 @@ async def test_a_registry_that_is_down_while_its_feed_is_not(mirror: Open) -> No
                 await whole(here)
 
 
+def changes_in_memory() -> list[Change]:
+    """All that are in use in this process; garbage is not."""
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, Change)]
+
+
 async def test_days_of_outage_with_few_requests(mirror: Open) -> None:
     """The pauses grow to minutes; changes of days wait in the buffer, not in memory."""
     clock, packages = FastClock(60_000), 1200
+    of_others = (
+        changes_in_memory()
+    )  # tests before this one may have left some; they stay until its end
     async with mirror(policy={"tarballs": "none"}) as here:
         armed = here.upstream.fault("packument", faults.Status(503), times=None)
         began = clock.monotonic()
@@ -234,9 +262,8 @@ async def test_days_of_outage_with_few_requests(mirror: Open) -> None:
                     clock.monotonic() - began > 2 * 86_400 and status["feed"]["cursor"] == head
                 )
             )
-            in_memory = sum(isinstance(one, Change) for one in gc.get_objects())
-            # what was read last, and what is left of the rows before
-            assert 0 < in_memory <= 2 * READ_ROWS + 2 * here.config.fetch.concurrency
+            in_memory = len(changes_in_memory()) - len(of_others)
+            assert 0 < in_memory <= READ_ROWS + 2 * here.config.fetch.concurrency
             assert here.upstream.count("packument") < packages
             assert attempts(here) == 0
             here.upstream.heal(armed)
