@@ -14,7 +14,14 @@ import anyio.abc
 import pytest
 
 from npmmirror.control.client import ControlClient, DaemonGoneError, daemon_of
-from npmmirror.index import Group, IndexReader, IndexStatus, IndexWriter
+from npmmirror.errors import NpmmirrorError
+from npmmirror.index import (
+    Group,
+    IndexReader,
+    IndexStatus,
+    IndexUnavailableError,
+    IndexWriter,
+)
 from npmmirror.pipeline.look import Look, Looker
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
@@ -209,6 +216,42 @@ async def test_a_retry_of_everything(mirror: Open) -> None:
             await here.until(lambda status: status["totals"]["tarballs"] == 1)
             assert await daemon.retry([]) == 2
             await here.until(lambda status: status["totals"]["tarballs"] == 3)
+
+
+async def ask(daemon: ControlClient, command: str) -> None:
+    """Have it done, to its end."""
+    if command == "retry":
+        await daemon.retry([])
+    else:
+        async for _ in daemon.sync(["a"], {}):
+            pass
+
+
+@pytest.mark.parametrize("command", ["retry", "sync"])
+async def test_a_full_disk_is_told_to_who_asks_and_no_bug(
+    mirror: Open,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Found by the soak: `retry` got an HTTP 500, and the log a traceback. The daemon goes on."""
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise IndexUnavailableError("The index cannot be used: database or disk is full.")
+
+    async with mirror() as here:
+        here.upstream.registry.publish("a", "1.0.0")
+        async with here.running(), here.control() as daemon:
+            await here.at_head()
+            with monkeypatch.context() as full:
+                full.setattr(IndexWriter, "retry", refuse)
+                full.setattr(IndexReader, "work_of", refuse)
+                with pytest.raises(NpmmirrorError, match=r"^The index .* is full[.]$"):
+                    await ask(daemon, command)
+            here.upstream.registry.publish("b", "1.0.0")
+            status = await here.at_head()
+    assert status["totals"]["packages"] == {"live": 2}
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_signal_ends_the_daemon_and_its_socket(mirror: Open) -> None:

@@ -11,11 +11,13 @@ import anyio
 import orjson
 
 from npmmirror.control.address import socket_path
-from npmmirror.errors import LockedError
+from npmmirror.errors import LockedError, NpmmirrorError
 
 Report = dict[str, Any]
 _LINE_BYTES = 4 * 1024 * 1024
 UNAVAILABLE = 503
+FAILED = 422
+"""The answer is a sentence: what was asked for could not be done."""
 
 
 class DaemonGoneError(LockedError):
@@ -73,7 +75,10 @@ class ControlClient:
         body = {"specs": specs, "options": options}
         async with self._asked("POST", "/sync", body) as response:
             async for line in response.content:
-                yield orjson.loads(line)
+                report = orjson.loads(line)
+                if "error" in report:
+                    raise NpmmirrorError(report["error"])
+                yield report
 
     async def verify(self, asked: Report) -> AsyncGenerator[Report, None]:
         """Have the archive verified; reports as they come."""
@@ -94,6 +99,8 @@ class ControlClient:
             ) as response:
                 if response.status == UNAVAILABLE:
                     raise DaemonGoneError(await response.text())
+                if response.status == FAILED:
+                    raise NpmmirrorError(await response.text())
                 response.raise_for_status()
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -11,9 +11,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from npmmirror.errors import NpmmirrorError
+
 log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
+FAILED = 422
+"""The status of an answer that is a sentence about what was in the way."""
 STOPPING = "the daemon is stopping; ask again when it runs, or when it has ended"
 
 
@@ -57,7 +61,7 @@ class ControlServer:
 
     async def serve(self, *, started: anyio.Event | None = None) -> None:
         """Serve until cancelled; the socket's file goes with it."""
-        app = web.Application(middlewares=[self._refuse_while_draining])
+        app = web.Application(middlewares=[self._tell_trouble, self._refuse_while_draining])
         app.add_routes(
             [
                 web.get("/status", self._status),
@@ -83,6 +87,15 @@ class ControlServer:
                 await runner.cleanup()
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
+
+    @web.middleware
+    async def _tell_trouble(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A full disk is nobody's bug: who asked gets the sentence, the log no traceback."""
+        try:
+            return await handler(request)
+        except NpmmirrorError as error:
+            log.warning("command_failed", command=request.path, error=str(error))
+            return web.Response(status=FAILED, text=str(error))
 
     @web.middleware
     async def _refuse_while_draining(

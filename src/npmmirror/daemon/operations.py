@@ -1,5 +1,6 @@
 """What a running daemon does for those who ask over the control socket."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.daemon.verification.shared import SharedVerification
+from npmmirror.errors import NpmmirrorError
 from npmmirror.pipeline.sync import SyncReport, wishes
 from npmmirror.policy import Want
 
@@ -64,13 +66,16 @@ class DaemonOperations:
                 return
 
         async with send:
-            reports = await self._mirror.syncer.sync_all(asked, force=force, progress=progress)
-            ends = [report.to_json() | {"end": True} for report in reports]
+            ends: list[Report] = []
             try:
+                reports = await self._mirror.syncer.sync_all(asked, force=force, progress=progress)
+                ends = [report.to_json() | {"end": True} for report in reports]
+            except* NpmmirrorError as errors:
+                # What is begun goes on; the daemon does not end because nobody can be told of it.
+                ends = [{"error": str(errors.exceptions[0])}]
+            with suppress(anyio.BrokenResourceError):
                 for end in ends:
                     await send.send(end)
-            except anyio.BrokenResourceError:
-                return
 
     def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
         """Verify the archive; reports as they come."""
