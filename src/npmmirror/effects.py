@@ -130,7 +130,8 @@ class KnownVersion:
     """What the index holds of a version.
 
     `present` is False once upstream dropped it. `state` tells of the tarball: `held`,
-    `unverifiable`, `dropped`, or "" where it was never stored.
+    `unverifiable`, `dropped`, `pruned` (dropped by the policy, which may want it again), or ""
+    where it was never stored.
     """
 
     digest: bytes

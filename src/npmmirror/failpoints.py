@@ -62,6 +62,10 @@ FAILPOINTS: Final = frozenset(
         "index.before_commit",
         "index.committed",
         "record.committed",
+        # retention: files that the policy wants no longer
+        "retire.noted",
+        "retire.dropped",
+        "retire.removed",
         # the command reset
         "reset.noted",
         "reset.logged",

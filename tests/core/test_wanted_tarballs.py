@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from npmmirror.diff import diff
 from npmmirror.effects import Known
 from npmmirror.packument import Packument
-from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+from npmmirror.policy import Settings, TarballPolicy, Want, wanted_tarballs
 from tests.core.documents import NEW, NEWER, SINCE, document, first
 
 NOTHING = Want()
@@ -22,7 +22,8 @@ def wanted(
     since: str | None = SINCE,
 ) -> tuple[str, ...]:
     """What a look at a document asks for."""
-    return wanted_tarballs(new, diff(new, known, None, following_since=since), known, mode, want)
+    effects = diff(new, known, None, following_since=since)
+    return wanted_tarballs(new, effects, known, Settings(mode), want)
 
 
 def having(known: Known, **states: str) -> Known:

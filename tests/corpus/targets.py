@@ -36,7 +36,7 @@ from npmmirror.index.rows import json_text
 from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.packument import NotAPackumentError, Packument
-from npmmirror.policy import Want, parse_spec, resolve, wanted_tarballs
+from npmmirror.policy import Settings, Want, parse_spec, resolve, wanted_tarballs
 from npmmirror.upstream.errors import BadAnswer
 from npmmirror.upstream.feed import read_listing, read_page, read_root
 
@@ -73,7 +73,9 @@ def packument(data: bytes) -> None:
         path = tarball_path(NAME, version, 2)
         assert ".." not in Path(path).parts
         assert not Path(path).is_absolute()
-    wanted = wanted_tarballs(document, first, None, "all", Want(("*", "latest"), all_versions=True))
+    wanted = wanted_tarballs(
+        document, first, None, Settings("all"), Want(("*", "latest"), all_versions=True)
+    )
     assert set(wanted) <= document.versions.keys()
     known = known_of(document)
     assert changed_versions(document, known) == ()

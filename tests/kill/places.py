@@ -21,7 +21,7 @@ ONCE = frozenset({"replay.sealed", "recovery.tail_copied", "recovery.tail_named"
 ONCE |= frozenset({"recovery.tail_cut", "buffer.trimmed", "buffer.blocks_deleted"})
 ONCE |= {name for name in FAILPOINTS if name.startswith("start.")}
 """Passed once in the life of a process, or once within any time that a test has."""
-OF_COMMANDS = frozenset(name for name in FAILPOINTS if name.startswith("reset."))
+OF_COMMANDS = frozenset(name for name in FAILPOINTS if name.startswith(("reset.", "retire.")))
 """Passed by a command, never by a daemon; `tests/daemon/test_reset.py` kills there."""
 ALWAYS = sorted(FAILPOINTS - FIRST_START - OF_COMMANDS)
 

@@ -27,6 +27,7 @@ from npmmirror.pipeline.examiner_process import (
     ExaminerProcess,
 )
 from npmmirror.pipeline.examining import Choice
+from npmmirror.policy import Policy, Settings
 from tests.core.documents import NAME, NEWER, SINCE, document, first
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -39,9 +40,10 @@ PARENT = """
 import sys, uvloop, anyio
 from pathlib import Path
 from npmmirror.pipeline.examiner_process import ExaminerProcess
+from npmmirror.policy import Policy, Settings
 
 async def main():
-    async with ExaminerProcess(Path(sys.argv[1]), "new") as process:
+    async with ExaminerProcess(Path(sys.argv[1]), Policy(Settings("new"))) as process:
         print("ready", flush=True)
         await anyio.sleep_forever()
 
@@ -52,7 +54,7 @@ uvloop.run(main())
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[ExaminerProcess]:
     """A process over an empty capture log."""
-    async with ExaminerProcess(tmp_path, "new") as started:
+    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as started:
         yield started
 
 
@@ -102,7 +104,7 @@ async def test_it_finds_what_is_found_here(tmp_path: Path) -> None:
     changed = TWO.replace(b'"MIT"', b'"ISC"')
     later = Question(NAME, known, "2-b", SINCE)
     findings: list[Finding] = []
-    async with ExaminerProcess(tmp_path, "new") as process:
+    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
         with CaptureReader(tmp_path) as reader:
             here = Examiner(reader, PayloadEncoder())
             for raw, question in ((ONE, QUESTION), (changed, later), (ONE, later)):
@@ -117,7 +119,7 @@ async def test_it_finds_what_is_found_here(tmp_path: Path) -> None:
 
 async def test_it_chooses_by_the_policy(tmp_path: Path) -> None:
     """And tells where the tarballs are that the work list asks for, as far as they are there."""
-    async with ExaminerProcess(tmp_path, "latest") as process:
+    async with ExaminerProcess(tmp_path, Policy(Settings("latest"))) as process:
         answer = await process.examine(TWO, QUESTION, ("1.0.0", "9.9.9"))
     assert answer is not None
     dists = {
@@ -218,10 +220,10 @@ async def test_one_that_never_gets_ready_is_given_up(
 ) -> None:
     """Where Python cannot be started a second time, documents are examined here."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    async with ExaminerProcess(tmp_path, "new") as process:
+    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
         assert await process.examine(ONE, QUESTION, ()) is None
     monkeypatch.setattr(sys, "executable", "/nowhere")
-    async with ExaminerProcess(tmp_path, "new") as process:
+    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
         assert await process.examine(ONE, QUESTION, ()) is None
 
 
@@ -237,7 +239,7 @@ async def test_a_bug_there_is_told_here(
 
     monkeypatch.setattr(Examiner, "examine", buggy)
     with served_here() as wire:
-        asked = examining.encode(examining.Asked(QUESTION, "new", ()))
+        asked = examining.encode(examining.Asked(QUESTION, Settings("new"), ()))
         await wire.send(examining.LENGTHS.pack(len(asked), 2) + asked + b"{}")
         reply = await wire.reply()
     with pytest.raises(ExaminerBugError, match="over there") as caught:

@@ -125,6 +125,14 @@ def test_a_change_that_brought_nothing_says_why(
     assert (line["event"], line["reason"], line["log_level"]) == (event, reason, "info")
 
 
+def test_what_the_policy_does_not_want_is_no_news(clock: ManualClock, lines: Lines) -> None:
+    """Nearly all changes are such where little is wanted: no line at info, a place in the sums."""
+    telling = Telling(clock, most=10, quiet=False)
+    telling.committed([done(Skipped("policy", "policy.deny"))])
+    assert lines == []
+    assert telling.sums.ends["skipped"] == 1
+
+
 def test_failures_say_when_they_are_tried_again(clock: ManualClock, lines: Lines) -> None:
     """Of the packument and of each tarball; a dead letter never is."""
     retry_at = "2026-11-22T09:00:00.000000Z"

@@ -224,11 +224,13 @@ class TarballStore:
     def remove(self, paths: Iterable[str]) -> int:
         """Delete stored files, and the directories that are empty then; how many files there were.
 
-        Durable on return. Only for what the operator commanded to be erased.
+        Durable on return. Only for what the operator commanded to be erased, or no longer wants.
 
         Raises:
+            TarballsAwayError: it is not the right directory.
             DiskFaultError: some may be gone; the same call may be repeated.
         """
+        self.look()
         with disk_faults(self._packages):
             files = [file for path in paths if (file := self._final(path)).is_file()]
             for file in files:

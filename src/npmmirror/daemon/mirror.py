@@ -17,6 +17,7 @@ from npmmirror.daemon.disks import Disks
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
+from npmmirror.index import StoredDrop
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
 from npmmirror.pipeline.examiner_process import ExaminerProcess
@@ -31,7 +32,9 @@ from npmmirror.pipeline.packuments import PackumentFetcher
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.record import Pace, Recorder
 from npmmirror.pipeline.removal import RemovalRule
+from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
+from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.sync import Syncer
 from npmmirror.pipeline.tarballs import TarballFetcher
 from npmmirror.pipeline.telling import Telling
@@ -115,6 +118,13 @@ class Mirror:
             clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
         )
         self.feed = self._make_feed()
+        self.retirer = Retirer(
+            opened.reader,
+            opened.index,
+            clock,
+            drop=self._drop,
+            remove=self._remove,
+        )
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
         self.disk_watch = DiskWatch(
@@ -197,6 +207,12 @@ class Mirror:
         record = self.deaths.record(package)
         return record is not None and record.is_suspect
 
+    async def _drop(self, drops: Sequence[StoredDrop]) -> None:
+        await self.recorder.drop(drops)
+
+    async def _remove(self, paths: Sequence[str]) -> int:
+        return await self.opened.publishing.run(self.opened.store.remove, paths)
+
     def _in_work(self) -> int:
         """How many results a group may still wait for."""
         return 1 if self.handout.alone else self.gate.running
@@ -252,7 +268,8 @@ class Mirror:
             self.clock,
             host=self.host,
             disk=self.disk,
-            mode=policy.tarballs,
+            selector=Selector(self.opened.policy, self.opened.reader),
+            retirer=self.retirer,
             tarballs_per_job=fetch.tarballs_per_job,
             deaths=self.deaths,
             liveness=self.liveness,
@@ -299,7 +316,7 @@ async def open_mirror(
         )
         beside = None
         if manner.own_process:
-            beside = ExaminerProcess(config.storage.data_dir / "captures", config.policy.tarballs)
+            beside = ExaminerProcess(config.storage.data_dir / "captures", opened.policy)
             await stack.enter_async_context(beside)
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
         mirror = Mirror(

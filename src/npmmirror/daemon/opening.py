@@ -21,12 +21,14 @@ from npmmirror.capture import Kind, Location, Record
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
 from npmmirror.config import Config, StorageSection
+from npmmirror.daemon.selecting import read_policy
 from npmmirror.errors import StorageError
 from npmmirror.failpoints import reach
 from npmmirror.index import Group, IndexReader, IndexWriter, Mark
 from npmmirror.pipeline.examiner import Examiner
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.replay import ERASE, roll_forward
+from npmmirror.policy import Policy
 from npmmirror.worker_threads import WorkerThreads
 
 _EMPTY = frozenset({Kind.GENESIS, Kind.MARK})
@@ -59,6 +61,7 @@ class Opened:
     publishing: WorkerThreads
     following_since: str | None
     cursor: Seq | None
+    policy: Policy
 
 
 @asynccontextmanager
@@ -72,7 +75,7 @@ async def open_archive_and_index(
     Raises:
         StorageError: they do not belong together, or one of them cannot be used.
     """
-    storage = config.storage
+    storage, policy = config.storage, read_policy(config.policy)
     async with AsyncExitStack() as stack:
         _make_directories(storage)
         reading = stack.enter_context(WorkerThreads(2, "npmmirror-tarballs", patience=HUNG_SECONDS))
@@ -105,7 +108,7 @@ async def open_archive_and_index(
         else:
             after = _common(archive, reader, mark, storage.data_dir)
             records = await roll_forward(
-                archive, reader, index, examiner, config.policy.tarballs, after=after, now=now
+                archive, reader, index, examiner, policy, after=after, now=now
             )
             if records:
                 log.warning("rolled_forward", records=records)
@@ -134,6 +137,7 @@ async def open_archive_and_index(
             publishing,
             following.at if following is not None else None,
             await index.cursor(),
+            policy,
         )
 
 

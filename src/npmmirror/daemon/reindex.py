@@ -24,6 +24,7 @@ from npmmirror.config import Config
 from npmmirror.daemon import held_files
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.rebuilt import Finding, Rebuilt
+from npmmirror.daemon.selecting import read_policy
 from npmmirror.daemon.unfinished import refuse_half_reset
 from npmmirror.errors import StorageError
 from npmmirror.index import Group, IndexReader, IndexWriter, Resumption, swapping
@@ -71,6 +72,7 @@ class _Rebuilding:
         self._now = timestamp(clock.now())
         self._current = config.storage.index_path
         self._new = self._current.with_name(f"{self._current.name}.new")
+        self._policy = read_policy(config.policy)
         self._rebuilt = Rebuilt()
         self._lost: dict[str, None] = {}
 
@@ -109,7 +111,7 @@ class _Rebuilding:
     @property
     def _manner(self) -> str:
         """What the new index depends on beside the log."""
-        return f"{__version__} {self._config.policy.tarballs}"
+        return f"{__version__} {self._policy.digest}"
 
     async def _note_progress(self, index: IndexWriter) -> None:
         """Keep what was found with what was made, for a next start."""
@@ -181,7 +183,7 @@ class _Rebuilding:
             index,
             reader,
             Examiner(reader, PayloadEncoder()),
-            self._config.policy.tarballs,
+            self._policy,
             self._now,
             batch_bytes=BATCH_BYTES,
             tell=lambda unusable: self._note(Finding.of(unusable)),

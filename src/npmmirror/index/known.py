@@ -16,7 +16,8 @@ SELECT json_group_array(json_array(
     p.name, p.state, r.rev, p.modified_at, r.etag, nullif(lower(hex(r.sha256)), ''),
     r.segment, r."offset", r.number, base.number, base.segment, base."offset",
     nullif(lower(hex(stale.sha256)), ''),
-    json((SELECT json_group_array(json_array(version, hex(digest), present, state))
+    json((SELECT json_group_array(json_array(version, hex(digest), present,
+              iif(state = 'dropped' AND reason LIKE 'policy: %', 'pruned', state)))
           FROM versions WHERE package_id = p.id)),
     json((SELECT json_group_object(tag, version) FROM dist_tags WHERE package_id = p.id)),
     json((SELECT json_group_array(name) FROM people

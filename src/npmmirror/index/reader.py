@@ -1,9 +1,9 @@
 """Reading index.db beside the writer: connections that cannot write, in short transactions."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 import orjson
@@ -21,6 +21,8 @@ from npmmirror.index.status import IndexStatus
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
 from npmmirror.sqlite import Database, Transaction, listed, storable
+
+T = TypeVar("T")
 
 CONNECTIONS: Final = 2
 NAMES_EACH: Final = 1000
@@ -100,6 +102,11 @@ class IndexReader:
     async def _snapshot(self) -> AsyncIterator[Transaction]:
         async with self._lent() as database, database.snapshot() as now:
             yield now
+
+    async def ask(self, question: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """The answer to a question of another module of this room, from one committed state."""
+        async with self._snapshot() as now:
+            return await now.whole(question)
 
     async def known(self, name: str) -> Known | None:
         """What is known of a package; None where nothing of it was captured."""

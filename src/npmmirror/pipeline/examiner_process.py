@@ -35,7 +35,7 @@ from npmmirror.pipeline.examining import (
     decode_reply,
     encode,
 )
-from npmmirror.policy import TarballPolicy
+from npmmirror.policy import Policy
 
 MOST_BYTES: Final = 1 << 20
 """Larger documents are examined by the daemon's threads: memory is bounded there."""
@@ -67,9 +67,9 @@ class ExaminerProcess:
     ready, there will be none: then documents are examined where the daemon runs.
     """
 
-    def __init__(self, captures: Path, mode: TarballPolicy) -> None:
+    def __init__(self, captures: Path, policy: Policy) -> None:
         self._captures = captures
-        self._mode: TarballPolicy = mode
+        self._policy = policy
         self._starting = anyio.Lock()
         self._wire: _Wire | None = None
         self._processes: list[asyncio.subprocess.Process] = []
@@ -100,7 +100,7 @@ class ExaminerProcess:
             ExaminerDiedError: it died over this document.
             ExaminerBugError: it met a bug.
         """
-        asked = encode(Asked(question, self._mode, tuple(rows)))
+        asked = encode(Asked(question, self._policy.settings(question.name), tuple(rows)))
         message = (LENGTHS.pack(len(asked), len(document)), asked, document)
         while (wire := await self._connected()) is not None:
             with suppress(_LostError):

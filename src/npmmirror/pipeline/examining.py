@@ -25,7 +25,7 @@ from npmmirror.effects import Effects
 from npmmirror.manifest import Dist
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
-from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+from npmmirror.policy import Settings, Want, wanted_tarballs
 
 LENGTHS: Final = struct.Struct(">II")
 LENGTH: Final = struct.Struct(">I")
@@ -40,7 +40,7 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     """What goes in front of a document; `rows` are tarballs that the work list wants."""
 
     question: Question
-    mode: TarballPolicy
+    settings: Settings
     rows: tuple[str, ...]
 
 
@@ -125,7 +125,7 @@ def _choice(packument: Packument, effects: Effects | None, asked: Asked) -> Choi
     known = asked.question.known
     chosen: tuple[str, ...] = ()
     if effects is not None:
-        chosen = wanted_tarballs(packument, effects, known, asked.mode, Want())
+        chosen = wanted_tarballs(packument, effects, known, asked.settings, Want())
     named = dict.fromkeys((*chosen, *asked.rows))
     return Choice(
         chosen, {one: packument.manifest(one).dist for one in named if one in packument.versions}

@@ -24,19 +24,22 @@ from npmmirror.outcome import (
     Mirrored,
     MissedTarball,
     Outcome,
+    Skipped,
     TarballOutcome,
     Work,
     WorkItem,
 )
 from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.in_work import InWork
-from npmmirror.pipeline.job import PACKUMENT, WANTED, Done, Job, Result
+from npmmirror.pipeline.job import ASKED, PACKUMENT, WANTED, Done, Job, Result
 from npmmirror.pipeline.look import STALE, Look, Looker
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import NOT_FOUND
+from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
+from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.tarballs import Claim, TarballFetcher
-from npmmirror.policy import TarballPolicy, Want, resolve, wanted_tarballs
+from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
 
 BUG = "bug"
 SUDDEN_DEATHS = "sudden_deaths"
@@ -57,7 +60,8 @@ class Fetcher:
         *,
         host: Pause,
         disk: Pause,
-        mode: TarballPolicy,
+        selector: Selector,
+        retirer: Retirer,
         tarballs_per_job: int,
         patient: bool,
         deaths: InWork,
@@ -73,7 +77,8 @@ class Fetcher:
         self._clock = clock
         self._host = host
         self._disk = disk
-        self._mode = mode
+        self._selector = selector
+        self._retirer = retirer
         self._per_job = tarballs_per_job
         self._patient = patient
         self._raise_bugs = raise_bugs
@@ -194,36 +199,41 @@ class Fetcher:
         return self._done(job, Look(failed, None), [], missed, settled=_is_for_the_row(job))
 
     async def _mirror(self, job: Job) -> Done:
+        settings = self._selector.settings(job)
+        if isinstance(settings, Drop):
+            look = Look(Skipped(POLICY, settings.detail), None)
+            return self._done(job, look, [], [], settled=_is_for_the_row(job))
         known = None if job.unseen else await self._index.known(job.package)
         if job.document:
             look = await self._looker.look(job, known, f"{next(self._tokens)}")
         else:
             look = Look(Mirrored(changed=False), known)
         try:
-            wanted = await self._wanted(job, look)
+            wanted = await self._wanted(job, look, settings)
             claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
+            outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
-            return self._done(job, look, wanted, outcomes, settled=settled)
+            rows = await self._retirer.rows(job, look.known, outcomes, settings)
+            return self._done(job, look, wanted, outcomes, rows, settled=settled)
         except BaseException:
             if look.release is not None:
                 look.release()
             raise
 
-    async def _wanted(self, job: Job, look: Look) -> list[str]:
+    async def _wanted(self, job: Job, look: Look, settings: Settings) -> list[str]:
         """Versions to fetch: by the policy, by a person's wish, and by the work list."""
-        wanted = dict.fromkeys(await self._chosen(job, look))
+        wanted = dict.fromkeys(await self._chosen(job, look, settings))
         held = look.known.versions if look.known is not None else {}
-        for version in job.tarball_rows:
-            if version not in held or held[version].state not in HELD:
-                wanted[version] = None
+        rows = [v for v in job.tarball_rows if v not in held or held[v].state not in HELD]
+        wanted |= dict.fromkeys(await self._selector.still_wanted(job, rows, settings))
         return list(wanted)
 
-    async def _chosen(self, job: Job, look: Look) -> Sequence[str]:
+    async def _chosen(self, job: Job, look: Look, settings: Settings) -> Sequence[str]:
         """What the document at hand has us fetch.
 
         The policy may want, with each change, what waits on the work list already: that is left
-        alone with its pauses and attempts, unless a person asks.
+        alone with its pauses and attempts, unless a person asks; so is what was too large.
         """
         effects = look.effects
         if effects is None:
@@ -232,12 +242,15 @@ class Fetcher:
             chosen = look.choice.versions
         elif look.packument is not None:
             want = job.want or Want()
-            chosen = wanted_tarballs(look.packument, effects, look.known, self._mode, want)
+            chosen = wanted_tarballs(
+                look.packument, effects, look.known, settings, want, force=job.force
+            )
         else:
             return ()
         if look.known is None or job.want is not None or set(chosen) <= set(effects.fresh):
             return chosen
         waiting = {row.item for row in await self._index.work_of(job.package)}
+        waiting |= await self._selector.too_large(job.package)
         return [version for version in chosen if version not in waiting]
 
     async def _claims(self, job: Job, look: Look, versions: list[str]) -> list[Claim]:
@@ -275,6 +288,7 @@ class Fetcher:
         look: Look,
         wanted: list[str],
         outcomes: list[TarballOutcome],
+        rows: Sequence[WorkItem] = (),
         *,
         settled: bool,
     ) -> Done:
@@ -283,6 +297,7 @@ class Fetcher:
             *self._packument_row(job, look),
             *(self._tarball_row(job, version, failed) for version, failed in _failures(outcomes)),
             *(self._left(job, version) for version in wanted if version not in tried),
+            *rows,
         ]
         kept = {row.item for row in put}
         taken = {*job.work, *tried, *([PACKUMENT] if settled else [])}
@@ -375,7 +390,8 @@ class Fetcher:
         now = self._schedule.now()
         if row is not None:
             return replace(row, not_before=now)
-        return WorkItem(job.package, version, WANTED, now, since=now)
+        reason = ASKED if job.force and job.want is not None else WANTED
+        return WorkItem(job.package, version, reason, now, since=now)
 
 
 def _place(bug: Exception) -> str:

@@ -13,6 +13,12 @@ PACKUMENT = ""
 """The item of a work list row that stands for the packument itself."""
 WANTED = "wanted"
 """The reason of a row that nothing went wrong with: its turn has not come."""
+ASKED = "asked"
+"""The same of one that a person asked for whatever the policy says."""
+REPAIR = "repair"
+"""The reason of a row that asks for a file anew, which was held and is damaged."""
+RETENTION = "retention"
+"""The reason of a row at a held version: there may be more of the package than are to be kept."""
 
 
 @dataclass(slots=True)

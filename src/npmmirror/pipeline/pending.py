@@ -15,7 +15,7 @@ from npmmirror.index import (
     StoredTarball,
 )
 from npmmirror.outcome import WorkItem
-from npmmirror.pipeline.job import WANTED
+from npmmirror.pipeline.job import RETENTION, WANTED
 
 ROW_BYTES = 1000
 """What a record weighs at least, with the rows that are made of it."""
@@ -25,7 +25,7 @@ ROW_BYTES = 1000
 class Pending:
     """Rows that are to be committed together.
 
-    `wanted` are tarballs to fetch. `names` are the packages among the rows, `whole` those of which
+    `wanted` are tarballs to fetch, `retained` held ones whose packages may have too many. `names` are the packages among the rows, `whole` those of which
     something is compared, `files` the versions whose files are told of; `weight` is in bytes.
     """
 
@@ -36,6 +36,7 @@ class Pending:
     erasures: list[StoredErasure] = field(default_factory=list)
     following: list[StoredFollowing] = field(default_factory=list)
     wanted: dict[tuple[str, str], None] = field(default_factory=dict)
+    retained: dict[tuple[str, str], None] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
     files: set[tuple[str, str]] = field(default_factory=set)
@@ -79,11 +80,14 @@ class Pending:
         """All of them, as one transaction takes them; what is wanted becomes due `now`."""
         held = tuple((row.name, row.version) for row in self.tarballs)
         left = self.wanted.keys() - set(held)
-        work = tuple(
+        work = [
             WorkItem(name, version, WANTED, now, since=now)
             for name, version in self.wanted
             if (name, version) in left
-        )
+        ]
+        work += [
+            WorkItem(name, version, RETENTION, now, since=now) for name, version in self.retained
+        ]
         return Group(
             documents=tuple(self.documents),
             gone=tuple(self.gone),
@@ -92,7 +96,7 @@ class Pending:
             erasures=tuple(self.erasures),
             following=tuple(self.following),
             work_done=held,
-            work_put=work,
+            work_put=tuple(work),
             earlier_marks=tuple(marks[:-1]),
             mark=marks[-1] if marks else None,
         )

@@ -4,7 +4,7 @@ The same comparison that made a change's effects makes them again from the recor
 replay gives the same rows and the same events, ids included.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from npmmirror.archive import (
@@ -33,7 +33,7 @@ from npmmirror.pipeline.examiner import Examiner
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.pending import Pending
 from npmmirror.pipeline.removal import removed_event
-from npmmirror.policy import TarballPolicy, Want, wanted_tarballs
+from npmmirror.policy import Keep, Policy, Want, wanted_tarballs
 
 ERASE = "erase"
 """The word of the operator's decision to erase a package."""
@@ -55,9 +55,11 @@ class Replay:
     no package comes twice: each record is compared with what was committed before it. Where a
     damaged mark makes two groups look like one, a commit has none.
 
-    The tarballs that the policy `mode` wanted of these documents, and that no later record
+    The tarballs that the `policy` wants of these documents, and that no later record
     holds, are put on the work list: what is left of jobs that were cut off before the index. So
     are those that `verify --repair` found damaged.
+
+    With `retains` each file that was stored has its package looked at for files too many.
 
     `tell` is told of documents that cannot be read, which are passed over; without it they are
     errors.
@@ -68,18 +70,20 @@ class Replay:
         index: IndexWriter,
         archive: CaptureReader,
         examiner: Examiner,
-        mode: TarballPolicy | None,
+        policy: Policy | None,
         now: str,
         *,
         batch_bytes: int = 0,
+        retains: bool = False,
         tell: Callable[[Unusable], None] | None = None,
     ) -> None:
         self._index = index
         self._archive = archive
         self._examiner = examiner
-        self._mode = mode
+        self._policy = policy
         self._now = now
         self._batch_bytes = batch_bytes
+        self._retains = retains
         self._tell = tell
         self._marks: list[Mark] = []
         self._closed = Pending()
@@ -113,7 +117,7 @@ class Replay:
             case Kind.GONE:
                 await self._gone(record)
             case Kind.TARBALL:
-                self._open.tarballs.append(_tarball(record))
+                self._stored(_tarball(record))
             case Kind.DROPPED:
                 self._dropped(_drop(record))
             case Kind.DECISION if record.facts.get("what") == ERASE:
@@ -124,6 +128,12 @@ class Replay:
                 self._following = await self._since() or record.at
             case _:
                 pass  # for people and third parties: the index holds nothing of it
+
+    def _stored(self, tarball: StoredTarball) -> None:
+        self._open.tarballs.append(tarball)
+        policy = self._policy if self._retains else None
+        if policy is not None and policy.settings(tarball.name).keep_versions:
+            self._open.retained[tarball.name, tarball.version] = None
 
     def _dropped(self, drop: StoredDrop) -> None:
         self._open.drops.append(drop)
@@ -157,8 +167,8 @@ class Replay:
         packument = Packument.parse(raw, name=name)
         known = await self._index.known(name)
         effects = self._examiner.compare(packument, known, await self._since())
-        if self._mode is not None:
-            chosen = wanted_tarballs(packument, effects, known, self._mode, Want())
+        if self._policy is not None:
+            chosen = _chosen(self._policy, packument, effects, known)
             self._open.wanted |= dict.fromkeys((name, version) for version in chosen)
         return _document(record, effects)
 
@@ -201,6 +211,15 @@ class Replay:
         await self.flush()
         await self._index.commit(self._open.group([], self._now))
         self._open = Pending()
+
+
+def _chosen(
+    policy: Policy, document: Packument, effects: Effects, known: Known | None
+) -> Sequence[str]:
+    """The tarballs that the policy wants of a document."""
+    if not isinstance(policy.package(document.name), Keep):
+        return ()
+    return wanted_tarballs(document, effects, known, policy.settings(document.name), Want())
 
 
 def _why(record: Record, error: CaptureDamagedError) -> str:
@@ -278,7 +297,7 @@ async def roll_forward(
     reader: CaptureReader,
     index: IndexWriter,
     examiner: Examiner,
-    mode: TarballPolicy,
+    policy: Policy,
     *,
     after: Location | None,
     now: str,
@@ -291,7 +310,7 @@ async def roll_forward(
     Raises:
         CaptureDamagedError: a record among them is damaged.
     """
-    replay = Replay(index, reader, examiner, mode, now)
+    replay = Replay(index, reader, examiner, policy, now, retains=True)
     for record in reader.scan(after):
         if isinstance(record, Damage):
             raise record.error()

@@ -11,7 +11,7 @@ from npmmirror.errors import UsageError
 from npmmirror.index import IndexReader
 from npmmirror.outcome import Failed, Gone, HeldTarball, Outcome, Skipped, describe
 from npmmirror.pipeline.feed import Feed
-from npmmirror.pipeline.job import WANTED, Done, Job
+from npmmirror.pipeline.job import ASKED, WANTED, Done, Job
 from npmmirror.policy import TarballPolicy, Want, parse_spec
 
 AT_ONCE = 100
@@ -153,7 +153,7 @@ class Syncer:
                 # its end is not the answer.
                 answered = watch.answered
                 rows = await self._index.work_of(package)
-                report.waiting = sum(row.reason == WANTED for row in rows)
+                report.waiting = sum(row.reason in {WANTED, ASKED} for row in rows)
                 progress(report)
                 if answered and (not report.waiting or self._gives_up()):
                     return report

@@ -14,6 +14,7 @@ from npmmirror.clock import Clock
 from npmmirror.index import Mark
 from npmmirror.outcome import Failed, Gone, HeldTarball, Mirrored, MissedTarball, Skipped
 from npmmirror.pipeline.job import PACKUMENT, Done
+from npmmirror.policy import POLICY
 
 SECOND = 1.0
 UNCHANGED = "unchanged"
@@ -107,7 +108,10 @@ class Telling:
             self.errors.update(_tell_failures(done))
             if not is_shown or told.end in {None, "failed"}:
                 continue
-            if not is_capped or self._is_within(done, told):
+            if told.reason == POLICY:
+                # Where little is wanted they are nearly all; the index has them.
+                _tell_end(done, told, quiet=True)
+            elif not is_capped or self._is_within(done, told):
                 _tell_end(done, told, quiet=self._quiet)
 
     async def run(self) -> None:

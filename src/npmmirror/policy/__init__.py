@@ -1,6 +1,37 @@
-"""What is wanted: which tarballs to fetch, and what a person's `NAME@SPEC` means."""
+"""What is wanted: of packages, of versions, and what a person's `NAME@SPEC` means."""
 
+from npmmirror.policy.configured import lists_of, policy_of
+from npmmirror.policy.selection import (
+    POLICY,
+    Candidate,
+    Drop,
+    Keep,
+    Policy,
+    Settings,
+    TarballPolicy,
+    Verdict,
+    is_prerelease,
+    judged,
+)
 from npmmirror.policy.specs import parse_spec, resolve
-from npmmirror.policy.tarballs import TarballPolicy, Want, wanted_tarballs
+from npmmirror.policy.tarballs import Want, refused_tarballs, wanted_tarballs
 
-__all__ = ["TarballPolicy", "Want", "parse_spec", "resolve", "wanted_tarballs"]
+__all__ = [
+    "POLICY",
+    "Candidate",
+    "Drop",
+    "Keep",
+    "Policy",
+    "Settings",
+    "TarballPolicy",
+    "Verdict",
+    "Want",
+    "is_prerelease",
+    "judged",
+    "lists_of",
+    "parse_spec",
+    "policy_of",
+    "refused_tarballs",
+    "resolve",
+    "wanted_tarballs",
+]

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from npmmirror.diff import first_sight
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument, instant
+from npmmirror.policy.selection import Candidate, Drop, Keep, Settings, TarballPolicy, judged
 from npmmirror.policy.specs import resolve
-
-TarballPolicy = Literal["none", "latest", "new", "all"]
-"""`policy.tarballs`: `new` is `latest` at first sight and every version published since."""
 
 _OURS = frozenset({"held", "unverifiable"})
 
@@ -46,15 +43,27 @@ class Want:
 
 
 def wanted_tarballs(
-    document: Packument, effects: Effects, known: Known | None, mode: TarballPolicy, want: Want
+    document: Packument,
+    effects: Effects,
+    known: Known | None,
+    settings: Settings,
+    want: Want,
+    *,
+    force: bool = False,
 ) -> tuple[str, ...]:
     """The versions of the document whose tarballs to fetch now, most wanted first.
 
     What a person asked for comes first, then `latest`, then the newest. A version whose tarball is
-    held is left out, and so is one that was dropped from the mirror, unless a person asks for it.
+    held is left out. So is one that was dropped from the mirror, by another than the policy and
+    unless a person asks for it; and one that the settings drop, unless that person has the `force`.
     """
-    asked = dict.fromkeys(_asked(document, want))
-    by_policy = (v for v in _by_policy(document, effects, known, mode) if not _dropped(known, v))
+    kept = _kept(document, settings)
+    asked = dict.fromkeys(v for v in _asked(document, want) if force or kept is None or v in kept)
+    by_policy = (
+        version
+        for version in _by_policy(document, effects, known, settings.tarballs)
+        if not _dropped(known, version) and (kept is None or version in kept)
+    )
     wanted = dict.fromkeys([*asked, *by_policy])
     latest = document.tags.get("latest")
     missing = [v for v in wanted if v in document.versions and _state(known, v) not in _OURS]
@@ -62,6 +71,34 @@ def wanted_tarballs(
         return tuple(missing)
     newest_first = {version: rank for rank, version in enumerate(_newest_first(document, missing))}
     return tuple(sorted(missing, key=lambda v: (v not in asked, v != latest, newest_first[v])))
+
+
+def refused_tarballs(
+    document: Packument, known: Known | None, settings: Settings, want: Want
+) -> dict[str, Drop]:
+    """The versions that a person asks for, that are not held, and that the settings drop."""
+    if not settings.filters:
+        return {}
+    verdicts = _verdicts(document, settings)
+    return {
+        version: verdict
+        for version in _asked(document, want)
+        if isinstance(verdict := verdicts.get(version), Drop)
+        and _state(known, version) not in _OURS
+    }
+
+
+def _kept(document: Packument, settings: Settings) -> set[str] | None:
+    """The versions that the settings keep; None: all of them."""
+    if not settings.filters:
+        return None
+    verdicts = _verdicts(document, settings)
+    return {version for version, verdict in verdicts.items() if isinstance(verdict, Keep)}
+
+
+def _verdicts(document: Packument, settings: Settings) -> dict[str, Keep | Drop]:
+    candidates = (Candidate(version, document.times.get(version)) for version in document.versions)
+    return judged(settings, candidates, document.tags.get("latest"))
 
 
 def _asked(document: Packument, want: Want) -> Iterator[str]:

@@ -1,0 +1,243 @@
+"""The policy at work: what it does not want costs no request, and what is too many goes."""
+
+from pathlib import Path
+
+import pytest
+
+from npmmirror.archive import CaptureReader
+from npmmirror.capture import Kind, Record
+from npmmirror.config import ConfigurationError
+from npmmirror.pipeline.sync import SyncReport
+from npmmirror.testing import faults
+from tests.daemon.conftest import Open, RunningMirror
+from tests.daemon.test_following import assert_files_match, held
+
+pytestmark = pytest.mark.anyio
+
+
+def skips(mirror: RunningMirror) -> set[tuple[str, str, str, str]]:
+    """What is recorded as not wanted: package, version, reason, detail."""
+    return set(
+        mirror.rows(
+            "SELECT p.name, version, reason, detail FROM skips "
+            "JOIN packages AS p ON p.id = package_id"
+        )
+    )
+
+
+def dropped(mirror: RunningMirror) -> list[tuple[str, str, str]]:
+    """What the capture log says is held no longer: package, version, why."""
+    with CaptureReader(mirror.config.storage.data_dir / "captures") as captures:
+        return [
+            (record.name or "", record.facts["version"], record.facts["reason"])
+            for record in captures.scan()
+            if isinstance(record, Record) and record.kind is Kind.DROPPED
+        ]
+
+
+async def one(mirror: RunningMirror, *specs: str, **options: bool) -> SyncReport:
+    """The report of a sync of a single package."""
+    [report] = await mirror.sync(*specs, **options)
+    return report
+
+
+async def test_a_package_that_is_not_wanted_costs_no_request(mirror: Open) -> None:
+    """Its changes are finished, and the index says which rule did not want it."""
+    async with mirror(policy={"allow": ["@babel"], "deny": ["@babel/old-*"]}) as here:
+        registry = here.upstream.registry
+        for name in ("@babel/core", "@babel/old-core", "react"):
+            registry.publish(name, "1.0.0")
+        async with here.running():
+            status = await here.at_head()
+        assert status["totals"]["packages"] == {"live": 1}
+        assert status["skips"] == {"policy": 2}
+        assert here.upstream.count("packument", "react") == 0
+        assert here.upstream.count("packument", "@babel/old-core") == 0
+        assert skips(here) == {
+            ("react", "", "policy", "policy.allow: none of its patterns matches the name"),
+            ("@babel/old-core", "", "policy", 'policy.deny: "@babel/old-*"'),
+        }
+
+
+async def test_a_list_of_names_is_read_again_at_each_start(mirror: Open, tmp_path: Path) -> None:
+    """What is added to it is wanted from then on."""
+    names = tmp_path / "names.txt"
+    names.write_text("# the few\nreact\n\n", "utf-8")
+    async with mirror(policy={"allow": [f"file:{names}"]}) as here:
+        registry = here.upstream.registry
+        registry.publish("react", "1.0.0")
+        registry.publish("vue", "1.0.0")
+        async with here.running():
+            await here.at_head()
+        assert (held(here, "react"), held(here, "vue")) == ({"1.0.0"}, set())
+        names.write_text("react\nvue\n", "utf-8")
+        async with here.running():
+            registry.publish("vue", "1.1.0")
+            status = await here.at_head()
+        assert status["totals"]["packages"] == {"live": 2}
+        assert status["skips"] == {}
+
+
+async def test_a_list_that_cannot_be_read_is_refused_at_start(mirror: Open) -> None:
+    """With the key that asks for it."""
+    async with mirror(policy={"deny": ["file:/not/there"]}) as here:
+        with pytest.raises(
+            ConfigurationError, match=r"policy\.deny: cannot read the list /not/there"
+        ):
+            await one(here, "react")
+
+
+async def test_versions_are_chosen_by_kind_and_age(mirror: Open) -> None:
+    """No prereleases, none from before a date; no skip is recorded, for the policy tells it."""
+    policy = {"tarballs": "all", "prereleases": False, "published_since": "2024-02-01"}
+    async with mirror(policy=policy) as here:
+        registry = here.upstream.registry
+        registry.set_time("2024-01-01T00:00:00.000Z")
+        registry.publish("left-pad", "1.0.0")
+        registry.set_time("2024-03-01T00:00:00.000Z")
+        for version in ("2.0.0-rc.1", "2.0.0", "2.1.0"):
+            registry.publish("left-pad", version)
+        async with here.running():
+            await here.at_head()
+        assert held(here, "left-pad") == {"2.0.0", "2.1.0"}
+        assert skips(here) == set()
+
+
+async def test_rules_give_some_packages_other_tarballs(mirror: Open) -> None:
+    """All of a few, of the rest the documents alone."""
+    policy = {"tarballs": "none", "rule": [{"match": ["@babel"], "tarballs": "all"}]}
+    async with mirror(policy=policy) as here:
+        registry = here.upstream.registry
+        for name in ("@babel/core", "react"):
+            for version in ("1.0.0", "1.1.0"):
+                registry.publish(name, version)
+        async with here.running():
+            await here.at_head()
+        assert held(here, "@babel/core") == {"1.0.0", "1.1.0"}
+        assert held(here, "react") == set()
+
+
+async def test_only_the_newest_are_kept_as_new_ones_arrive(mirror: Open) -> None:
+    """The log says which went and why, the files are gone, and no empty directory stays."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here, here.running():
+        registry = here.upstream.registry
+        for minor in range(4):
+            registry.publish("left-pad", f"1.{minor}.0")
+            await here.at_head()
+        await here.until(lambda status: not status["work_list"])
+        assert held(here, "left-pad") == {"1.2.0", "1.3.0"}
+        why = "policy: policy.keep_versions: not among the newest 2"
+        assert dropped(here) == [("left-pad", "1.0.0", why), ("left-pad", "1.1.0", why)]
+        assert_files_match(here)
+
+
+async def test_the_tag_latest_stays_beside_the_newest(mirror: Open) -> None:
+    """What npm installs is there, however old it is."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here, here.running():
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        await here.at_head()
+        for minor in range(1, 4):
+            registry.publish("left-pad", f"2.{minor}.0-rc.1", tag="next")
+            await here.at_head()
+        await here.until(lambda status: not status["work_list"])
+        assert held(here, "left-pad") == {"1.0.0", "2.2.0-rc.1", "2.3.0-rc.1"}
+
+
+async def test_what_upstream_has_no_longer_is_not_counted_and_never_goes(mirror: Open) -> None:
+    """A version that was unpublished is all the more worth keeping."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here, here.running():
+        registry = here.upstream.registry
+        for version in ("1.0.0", "1.1.0"):
+            registry.publish("left-pad", version)
+            await here.at_head()
+        registry.unpublish_version("left-pad", "1.0.0")
+        await here.at_head()
+        for version in ("1.2.0", "1.3.0"):
+            registry.publish("left-pad", version)
+            await here.at_head()
+        await here.until(lambda status: not status["work_list"])
+        assert held(here, "left-pad") == {"1.0.0", "1.2.0", "1.3.0"}
+
+
+async def test_more_versions_than_are_kept_are_never_fetched(mirror: Open) -> None:
+    """At the first sight of an old package as later."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here:
+        for minor in range(6):
+            here.upstream.registry.publish("left-pad", f"1.{minor}.0")
+        async with here.running():
+            await here.at_head()
+        assert held(here, "left-pad") == {"1.4.0", "1.5.0"}
+        assert here.upstream.count("tarball") == 2
+
+
+async def test_a_person_is_told_which_rule_does_not_want_a_package(mirror: Open) -> None:
+    """Nothing is asked of upstream; `--force` fetches it all the same."""
+    async with mirror(policy={"deny": ["left-*"]}) as here:
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        report = await one(here, "left-pad")
+        assert not report.complete
+        assert report.to_json()["outcome"] == 'policy (policy.deny: "left-*")'
+        assert here.upstream.count() == 0
+        forced = await one(here, "left-pad", force=True)
+        assert forced.complete
+        assert set(forced.held) == {"1.0.0"}
+
+
+async def test_a_person_is_told_which_rule_does_not_want_a_version(mirror: Open) -> None:
+    """A prerelease by its name; recorded, for somebody asked."""
+    async with mirror(policy={"prereleases": False}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        registry.publish("left-pad", "2.0.0-rc.1", tag="next")
+        report = await one(here, "left-pad@next")
+        assert report.missing == {"2.0.0-rc.1": "policy (policy.prereleases: it is a prerelease)"}
+        assert skips(here) == {
+            ("left-pad", "2.0.0-rc.1", "policy", "policy.prereleases: it is a prerelease")
+        }
+        assert set((await one(here, "left-pad@next", force=True)).held) == {"2.0.0-rc.1"}
+        assert skips(here) == set()
+
+
+async def test_all_that_was_forced_comes_however_many_jobs_it_takes(mirror: Open) -> None:
+    """What one job leaves over is not dropped by the policy that was overruled."""
+    async with mirror(fetch={"tarballs_per_job": 2}, policy={"deny": ["*"]}) as here:
+        for minor in range(7):
+            here.upstream.registry.publish("left-pad", f"1.{minor}.0")
+        report = await one(here, "left-pad", all_versions=True, force=True)
+        assert report.complete
+        assert len(report.held) == 7
+
+
+async def test_what_waited_is_left_when_the_policy_wants_it_no_longer(mirror: Open) -> None:
+    """Rows of the work list of a package that is denied by now, and of prereleases."""
+    async with mirror(policy={"tarballs": "all"}) as here:
+        registry = here.upstream.registry
+        for name in ("left-pad", "react"):
+            registry.publish(name, "1.0.0")
+            registry.publish(name, "1.1.0-rc.1")
+        here.upstream.fault("tarball", faults.Status(403), times=None)
+        async with here.running():
+            await here.until(lambda status: sum(status["work_list"].values()) == 4)
+        here.upstream.heal()
+        narrower = here.config.policy.model_copy(update={"deny": ("react",), "prereleases": False})
+        here.config = here.config.model_copy(update={"policy": narrower})
+        async with here.running():
+            await here.until(lambda status: not status["work_list"])
+        assert held(here, "left-pad") == {"1.0.0"}
+        assert held(here, "react") == set()
+
+
+async def test_a_tarball_that_was_too_large_is_not_asked_for_with_each_change(
+    mirror: Open,
+) -> None:
+    """Its size is known to be too much, until the policy allows more."""
+    async with mirror(policy={"tarballs": "all", "max_tarball_bytes": 100}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            asked = here.upstream.count("tarball")
+            registry.deprecate("left-pad", "1.0.0", "no")
+            await here.at_head()
+        assert here.upstream.count("tarball") == asked
