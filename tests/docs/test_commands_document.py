@@ -111,7 +111,8 @@ def test_every_example_is_of_a_shape() -> None:
 def test_every_command_with_json_has_a_shape() -> None:
     """What a script may ask for is promised."""
     with_json = {name for name, command in COMMANDS.items() if "--json" in options(command)}
-    assert with_json == {f"npmmirror {name}" for name in SHAPES if not name.startswith("show ")}
+    forms = ("show ", "coverage ")
+    assert with_json == {f"npmmirror {name}" for name in SHAPES if not name.startswith(forms)}
 
 
 def test_the_schema_is_that_of_the_shapes() -> None:
@@ -161,8 +162,14 @@ def test_what_is_printed_without_a_daemon_has_the_promised_shape(tmp_path: Path)
         told(daemon, "show version", "show", f"package-0@{package.versions[-1].version}")
         told(daemon, "show revision", "show", "package-0", "--revision", "1")
         told(daemon, "verify", "verify")
+        assert told(daemon, "coverage", "coverage").packages.expected
+        manifest = str(tmp_path / "manifest.jsonl")
+        assert told(daemon, "coverage manifest", "coverage", "--manifest", manifest).files
+        assert told(daemon, "coverage check", "coverage", "--check", manifest).well
         told(daemon, "config check", "config", "check")
         told(daemon, "config show", "config", "show")
         assert told(daemon, "reindex", "reindex").whole
         assert told(daemon, "erase", "erase", "package-0", "--reason", "law", "--yes").erased
+        missing = printed(daemon, "coverage", "--list").splitlines()
+        assert msgspec.json.decode(missing[0], type=SHAPES["coverage list"], strict=True)
         assert told(daemon, "reset", "reset", "--index", "--yes").done

@@ -14,6 +14,7 @@ from npmmirror.cli import (
     buffer,
     completion,
     config,
+    coverage,
     demo,
     erase,
     reindex,
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Mirror": (demo.demo, run.run, sync.sync, retry.retry),
-    "Look": (status.status, show.show),
+    "Look": (status.status, show.show, coverage.coverage),
     "Keep": (verify.verify, reindex.reindex, erase.erase, reset.reset),
 }
 for _panel, _commands in _PANELS.items():

@@ -9,6 +9,12 @@ from typing import Any
 import msgspec
 
 from npmmirror.cli.shapes.buffer import BufferStatus, Peeked
+from npmmirror.cli.shapes.coverage import (
+    CheckedManifest,
+    Coverage,
+    MissingItem,
+    WrittenManifest,
+)
 from npmmirror.cli.shapes.package import Package, Revision, Version
 from npmmirror.cli.shapes.status import Status
 from npmmirror.cli.shapes.work import (
@@ -29,6 +35,10 @@ SHAPES: dict[str, Any] = {
     "show": Package,
     "show version": Version,
     "show revision": Revision,
+    "coverage": Coverage,
+    "coverage list": MissingItem,
+    "coverage manifest": WrittenManifest,
+    "coverage check": CheckedManifest,
     "verify": Verified,
     "reindex": Reindexed,
     "erase": Erased,
@@ -38,7 +48,7 @@ SHAPES: dict[str, Any] = {
     "config check": ConfigChecked,
     "config show": ConfigShown,
 }
-"""By the words after `npmmirror`; the two others of `show` by what is shown."""
+"""By the words after `npmmirror`; the others of `show` and `coverage` by what is printed."""
 
 
 def schema() -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Why a file is not here of which no table says so: the one place where the policy is asked. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from npmmirror.index.coverage import UNDECIDED, MissingVersion, PackageStanding
+from npmmirror.policy.selection import Candidate, Drop, Policy, judged
+
+Reason = Literal["policy", "size", "failed", "gone", "not_yet", "erased"]
+"""`policy`: not wanted. `size`: larger than the policy allows. `failed`: tried in vain, and tried
+again or given up. `gone`: upstream has no file of it (any more). `not_yet`: its turn has not
+come. `erased`: `npmmirror erase` took it out."""
+REASONS: Final[tuple[Reason, ...]] = ("policy", "size", "failed", "gone", "not_yet", "erased")
+WANTED_REASONS: Final[frozenset[Reason]] = frozenset({"failed", "not_yet"})
+"""Of what is to come still."""
+HELD: Final = "held"
+_SKIPS: Final[dict[str, Reason]] = {"too_large": "size", "no_dist": "gone"}
+"""Those that no rule of the policy asked for; `no_dist`: upstream names no file."""
+_GIVEN: Final[dict[str, Reason]] = {
+    "failed": "failed",
+    "not_yet": "not_yet",
+    "gone": "gone",
+    "erased": "erased",
+    "dropped": "policy",
+}
+
+
+def reason_of(standing: str, word: str) -> Reason | None:
+    """The reason of what is missing; None where the policy has to be asked."""
+    if standing == UNDECIDED:
+        return None
+    if standing == "skipped":
+        return _SKIPS.get(word, "policy")
+    return _GIVEN[standing]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason, and the word that says more."""
+
+    reason: Reason
+    word: str
+
+
+class Wishes:
+    """What the policy wants of the versions of which nothing else is known."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def all_alike(self, package: PackageStanding) -> Why | None:
+        """Why none of them is here; None where each version has to be asked about."""
+        verdict = self._policy.package(package.name)
+        if isinstance(verdict, Drop):
+            return Why("policy", verdict.rule)
+        settings = self._policy.settings(package.name)
+        if settings.tarballs in {"none", "new"}:
+            # What `new` wants was put on the work list when it was seen.
+            return Why("policy", settings.rule("tarballs"))
+        return None
+
+    def whys(
+        self, package: PackageStanding, candidates: Sequence[Candidate]
+    ) -> Callable[[str], Why]:
+        """Why each of them is not here; `candidates` are all versions that upstream lists."""
+        alike = self.all_alike(package)
+        if alike is not None:
+            return lambda _: alike
+        settings = self._policy.settings(package.name)
+        verdicts = judged(settings, candidates, package.latest)
+
+        def why(version: str) -> Why:
+            verdict = verdicts.get(version)
+            if isinstance(verdict, Drop):
+                too_large = verdict.rule == settings.rule("max_tarball_bytes")
+                return Why("size" if too_large else "policy", verdict.rule)
+            if settings.tarballs == "latest" and version != package.latest:
+                return Why("policy", settings.rule("tarballs"))
+            return Why("not_yet", "")
+
+        return why
+
+
+def explained(
+    wishes: Wishes,
+    package: PackageStanding,
+    rows: Iterable[MissingVersion],
+    candidates: Sequence[Candidate],
+) -> Iterator[tuple[MissingVersion, Why]]:
+    """Each missing version of a package with its reason."""
+    undecided = wishes.whys(package, candidates)
+    for row in rows:
+        reason = reason_of(row.standing, row.word)
+        yield row, undecided(row.version) if reason is None else Why(reason, row.word)
