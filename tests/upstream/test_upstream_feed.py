@@ -8,7 +8,7 @@ import pytest
 from npmmirror.change import Change, Head
 from npmmirror.errors import UsageError
 from npmmirror.upstream import BadAnswer, Limits, Listed, UpstreamError
-from npmmirror.upstream.feed import read_listing, read_page, read_root
+from npmmirror.upstream.feed import Listing, read_listing, read_page, read_root
 from tests.upstream.loopback import Connect, Serve, reply
 
 pytestmark = pytest.mark.anyio
@@ -109,15 +109,18 @@ async def test_a_listing_is_read() -> None:
         {"key": "b", "value": None},
     ]
     listing = read_listing(json.dumps({"total_rows": 2, "offset": 0, "rows": rows}).encode())
-    assert listing == [Listed("a", "1-a"), Listed("b", None)]
+    assert listing == Listing((Listed("a", "1-a"), Listed("b", None)), 2)
 
 
-@pytest.mark.parametrize("row", [{"value": {"rev": "1-a"}}, None, {"id": 1}])
-async def test_a_listing_row_without_name_is_refused(row: Any) -> None:
-    """A list of all packages with holes would be read as removals."""
-    with pytest.raises(BadAnswer) as bad:
-        read_listing(json.dumps({"rows": [row]}).encode())
-    assert bad.value.reason == "bad_row"
+@pytest.mark.parametrize(
+    "row", [{"value": {"rev": "1-a"}}, None, {"id": 1}, {"key": "b", "error": "not_found"}]
+)
+async def test_a_listing_row_without_name_is_told_and_passed_over(row: Any) -> None:
+    """It must not hold up all others; what a list lacks is a suspicion, and no removal."""
+    listing = read_listing(json.dumps({"rows": [row, {"id": "a", "value": None}]}).encode())
+    assert listing.rows == (Listed("a", None),)
+    assert listing.odd == (f"{row!r}",)
+    assert listing.total is None
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,8 @@ async def test_all_docs_asks_from_a_key_on(serve: Serve, connect: Connect) -> No
     """The key is inclusive and quoted as JSON; the first page has none."""
     server = await serve(reply({"rows": [{"id": "a", "value": {"rev": "1-a"}}]}))
     upstream = await connect(server.url, feed=server.url)
-    assert await upstream.all_docs(startkey=None, limit=2) == [Listed("a", "1-a")]
+    listing = await upstream.all_docs(startkey=None, limit=2)
+    assert listing.rows == (Listed("a", "1-a"),)
     await upstream.all_docs(startkey="@a/b", limit=20_000)
     assert server.paths == [
         "/_all_docs?limit=2",

@@ -14,7 +14,7 @@ from npmmirror.upstream.address import Addresses
 from npmmirror.upstream.body import SMALL, Caps, Spool, read_body
 from npmmirror.upstream.decoding import ACCEPTED
 from npmmirror.upstream.errors import BadAnswer
-from npmmirror.upstream.feed import Listed, read_listing, read_page, read_root
+from npmmirror.upstream.feed import Listing, read_listing, read_page, read_root
 from npmmirror.upstream.limits import Limits, Timeouts, Traffic, Waits
 from npmmirror.upstream.registry import Packument, read_packument, unexpected
 from npmmirror.upstream.retry import Retrier
@@ -106,7 +106,7 @@ class Upstream:
         url = self._addresses.changes(since, limit, descending=descending)
         return await self._parsed(read_page, url)
 
-    async def all_docs(self, *, startkey: str | None, limit: int) -> list[Listed]:
+    async def all_docs(self, *, startkey: str | None, limit: int) -> Listing:
         """One page of all packages by name, from `startkey` on: that one is given again."""
         self._need_feed()
         return await self._parsed(read_listing, self._addresses.all_docs(startkey, limit))

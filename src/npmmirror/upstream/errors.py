@@ -48,7 +48,7 @@ class BadAnswer(UpstreamError):  # noqa: N818 - see HostFault: this answer will 
     """The host answered, and the answer is no good: the package's own fault.
 
     Reasons: `too_large`, `html`, `not_json`, `empty`, `wrong_encoding`, `redirect_refused`,
-    `host_refused`, `bad_name`, `bad_url`, `bad_feed`, `bad_row`, `http_403` and its like.
+    `host_refused`, `bad_name`, `bad_url`, `bad_feed`, `http_403` and its like.
     """
 
 

@@ -16,6 +16,18 @@ class Listed(NamedTuple):
     rev: str | None
 
 
+class Listing(NamedTuple):
+    """A page of `_all_docs`.
+
+    `total` is how many rows there are in all, None where the feed does not tell; `odd` tells of
+    rows that name no package.
+    """
+
+    rows: tuple[Listed, ...]
+    total: int | None
+    odd: tuple[str, ...] = ()
+
+
 def read_page(raw: bytes) -> Page:
     """A page of `_changes`.
 
@@ -39,14 +51,22 @@ def read_page(raw: bytes) -> Page:
     return Page(tuple(changes), last_seq, tuple(odd))
 
 
-def read_listing(raw: bytes) -> list[Listed]:
-    """A page of `_all_docs`.
+def read_listing(raw: bytes) -> Listing:
+    """A page of `_all_docs`. A row that names no package holds up the others as little as a change.
 
     Raises:
         BadAnswer: as `read_page`.
     """
-    rows = _rows(_document(raw), "rows")
-    return [_listed(number, row) for number, row in enumerate(rows)]
+    document = _document(raw)
+    listed: list[Listed] = []
+    odd: list[str] = []
+    for row in _rows(document, "rows"):
+        name = row.get("id", row.get("key")) if isinstance(row, dict) else None
+        if isinstance(name, str) and name and "error" not in row:
+            listed.append(Listed(name, _rev(row.get("value"))))
+        else:
+            odd.append(f"{row!r:.200}")
+    return Listing(tuple(listed), _count(document.get("total_rows")), tuple(odd))
 
 
 def read_root(raw: bytes) -> Head | None:
@@ -58,11 +78,8 @@ def read_root(raw: bytes) -> Head | None:
     document = _document(raw)
     if document.get("update_seq") is None:
         return None
-    count = document.get("doc_count")
-    counted = isinstance(count, int) and not isinstance(count, bool)
     return Head(
-        _seq(document["update_seq"], "bad_feed", "update_seq"),
-        count if counted else None,
+        _seq(document["update_seq"], "bad_feed", "update_seq"), _count(document.get("doc_count"))
     )
 
 
@@ -104,11 +121,8 @@ def _change(row: Any, last_seq: Seq) -> Change | None:
     return Change(seq, name, rev, row.get("deleted") is True)
 
 
-def _listed(number: int, row: Any) -> Listed:
-    name = row.get("id", row.get("key")) if isinstance(row, dict) else None
-    if not isinstance(name, str) or not name:
-        raise BadAnswer("bad_row", f"row {number} has no id: {row!r:.200}")
-    return Listed(name, _rev(row.get("value")))
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _rev(holder: Any) -> str | None:
