@@ -47,6 +47,22 @@ def sri(digest: str, algorithm: str = "sha512") -> str:
     return f"{algorithm}-{base64.b64encode(bytes.fromhex(digest)).decode()}"
 
 
+def agree(one: str, other: str | None, shasum: str | None) -> bool | None:
+    """Whether two claims, the second with its `shasum`, can be true of the same bytes.
+
+    None: they have no algorithm in common, so that neither says anything of the other.
+    """
+    ours, theirs = _parse(one)[0], _parse(other or "")[0]
+    digest = (shasum or "").strip().lower()
+    if _SHASUM.fullmatch(digest):
+        theirs.setdefault("sha1", []).append(digest)
+    common = ours.keys() & theirs.keys()
+    if not common:
+        return None
+    strongest = max(common, key=_STRENGTH.__getitem__)
+    return not set(ours[strongest]).isdisjoint(theirs[strongest])
+
+
 def _parse(integrity: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     ignored: list[str] = []

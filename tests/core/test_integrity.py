@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from hypothesis import given, strategies as st
 
-from npmmirror.integrity import Expected, Hasher, sri
+from npmmirror.integrity import Expected, Hasher, agree, sri
 
 BODY = b"the bytes of a tarball"
 
@@ -139,3 +139,24 @@ def test_right_claims_match_in_any_mixture(algorithms: list[str], rubbish: list[
     """Whatever stands beside them, claims of the right bytes match."""
     entries = [claim(algorithm) for algorithm in algorithms] + rubbish
     assert hashed(" ".join(entries)).matches
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shasum", "found"),
+    [
+        (sri("aa" * 64), sri("aa" * 64), None, True),
+        (sri("aa" * 64), sri("bb" * 64), None, False),
+        (f"{sri('cc' * 64)} {sri('bb' * 64)}", sri("bb" * 64), "0" * 40, True),
+        (sri("aa" * 20, "sha1"), None, "AA" * 20, True),
+        (sri("aa" * 20, "sha1"), sri("bb" * 64), "bb" * 20, False),
+        (f"{sri('aa' * 20, 'sha1')} {sri('bb' * 64)}", sri("bb" * 64), "cc" * 20, True),
+        (sri("aa" * 64), None, "aa" * 20, None),
+        ("", sri("aa" * 64), None, None),
+        ("nonsense", sri("aa" * 64), None, None),
+    ],
+)
+def test_two_claims_of_the_same_bytes(
+    one: str, other: str | None, shasum: str | None, found: bool | None
+) -> None:
+    """The strongest algorithm that both have decides; without one neither says anything."""
+    assert agree(one, other, shasum) is found

@@ -4,19 +4,12 @@ Source: npm-package-arg and npm-pick-manifest; engines are not looked at, for a 
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import cmp_to_key
 from typing import Any
 
-import nodesemver
-
 from npmmirror.packument import Packument
+from npmmirror.policy.semver import descending, matches, range_of, version_of
 
-_MAX_VERSION_LENGTH = 256
-_MAX_SPEC_LENGTH = 1024
-_MAX_SAFE_INTEGER = 2**53 - 1
 _URL = re.compile(r"(?:git[+])?[a-z]+:", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]+")
 
 
 def parse_spec(text: str) -> tuple[str, str | None]:
@@ -57,11 +50,11 @@ def resolve(spec: str | None, document: Packument) -> tuple[str, ...]:
     wanted = "*" if spec is None else " ".join(spec.split())
     if wanted in document.versions and wanted not in document.tags:
         return (wanted,)
-    exact = _version(wanted)
+    exact = version_of(wanted)
     if exact is not None:
         cleaned = str(exact)
         return tuple(v for v in (wanted, cleaned) if v in document.versions)[:1]
-    allowed = _range(wanted)
+    allowed = range_of(wanted)
     if allowed is not None:
         return _pick(allowed, document)
     version = document.tags.get(wanted)
@@ -73,11 +66,11 @@ def _pick(allowed: Any, document: Packument) -> tuple[str, ...]:
     if (
         latest is not None
         and latest in document.versions
-        and (_is_any(allowed) or _matches(allowed, latest))
+        and (_is_any(allowed) or matches(allowed, latest))
         and not _is_deprecated(document, latest)
     ):
         return (latest,)
-    matching = _descending(v for v in document.versions if _matches(allowed, v))
+    matching = descending(v for v in document.versions if matches(allowed, v))
     for version in matching:
         if not _is_deprecated(document, version):
             return (version,)
@@ -93,47 +86,3 @@ def _is_deprecated(document: Packument, version: str) -> bool:
     if b"deprecated" not in bytes(document.versions[version]):
         return False
     return document.manifest(version).deprecated is not None
-
-
-def _matches(allowed: Any, version: str) -> bool:
-    parsed = _version(version)
-    return parsed is not None and bool(allowed.test(parsed))
-
-
-def _descending(versions: Iterable[str]) -> list[str]:
-    return [version for _, version in sorted(_parsed(versions), key=cmp_to_key(_higher_first))]
-
-
-def _higher_first(one: tuple[Any, str], other: tuple[Any, str]) -> int:
-    return int(other[0].compare(one[0]))
-
-
-def _parsed(versions: Iterable[str]) -> Iterator[tuple[Any, str]]:
-    for version in versions:
-        parsed = _version(version)
-        if parsed is not None:
-            yield parsed, version
-
-
-def _version(text: str) -> Any:
-    """A version as npm's semver reads it, loosely; None where it refuses it."""
-    text = text.strip()
-    if len(text) > _MAX_VERSION_LENGTH or not text.isascii():
-        return None
-    # The port's own constructor takes more than npm does ("1.2"); its pattern does not.
-    if nodesemver.regexp[nodesemver.LOOSE].fullmatch(text) is None:
-        return None
-    parsed = nodesemver.make_semver(text, True)
-    numbers = (parsed.major, parsed.minor, parsed.patch)
-    return parsed if max(numbers) <= _MAX_SAFE_INTEGER else None
-
-
-def _range(text: str) -> Any:
-    if len(text) > _MAX_SPEC_LENGTH or not text.isascii():
-        return None
-    if any(len(number) > 16 for number in _NUMBER.findall(text)):
-        return None
-    try:
-        return nodesemver.make_range(text, True)
-    except ValueError:
-        return None
