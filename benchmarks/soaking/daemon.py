@@ -34,6 +34,8 @@ retry_max_seconds = 10.0
 
 [policy]
 confirm_removal_hours = 0.01
+removal_breaker_packages = 0
+removal_breaker_percent = 0
 
 [storage]
 data_dir = "{data_dir}"

@@ -6,7 +6,6 @@ another type, or the list of maintainers is empty, nothing counts as removed.
 
 from collections.abc import Iterator
 
-from npmmirror.change import generation
 from npmmirror.comparison import Comparison, changed_versions, first_sight
 from npmmirror.effects import (
     DependencyFacts,
@@ -21,47 +20,7 @@ from npmmirror.jsontext import UnreadableError, differing, members
 from npmmirror.manifest import Manifest
 from npmmirror.packument import SECURITY_VERSION, Packument, instant
 
-__all__ = ["changed_versions", "diff", "first_sight", "is_stale"]
-
-
-def is_stale(new: Packument, known: Known | None, announced_rev: str | None) -> bool:
-    """Whether the document is older than what was announced or captured: a cache that lags.
-
-    The generation (the number in `_rev`) decides. Below the announced one: stale. Below the
-    captured one: stale, unless the document's own date is newer (the registry began counting
-    anew). Where no generations can be compared, dates do: `modified` (or the time of unpublishing)
-    before the captured one is stale. With neither, or with the same date, a document that lacks
-    some of the known versions and has no others is taken for a lagging one: whoever unpublishes a
-    version moves the date. A document that says itself that its package is unpublished or held is
-    never judged by its versions. So a registry that tells neither revisions nor dates cannot
-    unpublish single versions here: better a version kept too long than one lost to a cache.
-    """
-    ours = generation(new.rev)
-    announced = generation(announced_rev)
-    if ours is not None and announced is not None and ours < announced:
-        return True
-    if known is None:
-        return False
-    captured = generation(known.rev)
-    order = _order_of_dates(new, known)
-    if ours is not None and captured is not None:
-        return ours < captured and order != 1
-    return order == -1 or (order != 1 and _lacks_versions(new, known))
-
-
-def _order_of_dates(new: Packument, known: Known) -> int | None:
-    unpublished = instant(new.unpublished.time) if new.unpublished else None
-    told = [moment for moment in (instant(new.modified), unpublished) if moment]
-    before = instant(known.modified_at)
-    if not told or before is None:
-        return None
-    ours = max(told)
-    return (ours > before) - (ours < before)
-
-
-def _lacks_versions(new: Packument, known: Known) -> bool:
-    present = {version for version, held in known.versions.items() if held.present}
-    return new.state == "live" and new.versions_told and new.versions.keys() < present
+__all__ = ["changed_versions", "diff", "first_sight"]
 
 
 def diff(

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from npmmirror.diff import changed_versions, diff, is_stale
+from npmmirror.diff import changed_versions, diff
 from npmmirror.layout import tarball_path
 from npmmirror.packument import NotAPackumentError, Packument
+from npmmirror.staleness import is_stale
 from npmmirror.testing.oddities import Oddity, oddities
 from tests.core.documents import applied, told
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from npmmirror.diff import is_stale
 from npmmirror.effects import Known
 from npmmirror.packument import Packument
+from npmmirror.staleness import is_conflict, is_stale
 from tests.core.documents import NEW, NEWER, OLD, document, first, held, parsed, unpublished
 
 
@@ -100,3 +100,44 @@ def test_at_first_sight_nothing_is_older() -> None:
     """There is nothing to be older than; a package that was only ever missed is no different."""
     assert not is_stale(document("1.0.0"), None, None)
     assert not is_stale(document("1.0.0"), Known("removed"), None)
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        (without_rev("1.0.0", modified=NEW), without_rev("1.0.0", modified=OLD)),
+        (without_rev("1.0.0", "2.0.0"), without_rev("1.0.0")),
+        (without_rev("1.0.0", "2.0.0", modified=None), without_rev("1.0.0", modified=None)),
+    ],
+)
+def test_what_dates_and_versions_say_may_be_overruled(known: Packument, new: Packument) -> None:
+    """A registry that proves nothing can take something back in the end."""
+    assert is_stale(new, first(known), None)
+    assert not is_stale(new, first(known), None, believed=True)
+
+
+def test_what_revisions_say_is_never_overruled() -> None:
+    """Older than announced, or than captured."""
+    known = first(document("1.0.0", "1.1.0", rev="7-a", modified=NEW))
+    older = document("1.0.0", rev="6-a", modified=OLD)
+    assert is_stale(older, known, None, believed=True)
+    assert is_stale(older, None, "7-a", believed=True)
+
+
+@pytest.mark.parametrize(
+    ("rev", "announced", "conflict"),
+    [
+        ("4-a", "4-b", True),
+        ("4-a", "4-a", False),
+        ("4-a", "5-b", False),
+        ("5-a", "4-b", False),
+        (None, "4-b", False),
+        ("4-a", None, False),
+        ("odd", "even", False),
+    ],
+)
+def test_two_revisions_of_a_generation(
+    rev: str | None, announced: str | None, conflict: bool
+) -> None:
+    """Neither is older."""
+    assert is_conflict(rev, announced) is conflict

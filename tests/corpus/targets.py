@@ -30,13 +30,14 @@ from npmmirror.archive.framing import (
 )
 from npmmirror.capture import Kind, Location, Record
 from npmmirror.comparison import changed_versions
-from npmmirror.diff import diff, is_stale
+from npmmirror.diff import diff
 from npmmirror.effects import Effects, Known, KnownVersion
 from npmmirror.index.rows import json_text
 from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.policy import Settings, Want, parse_spec, resolve, wanted_tarballs
+from npmmirror.staleness import is_stale
 from npmmirror.upstream.errors import BadAnswer
 from npmmirror.upstream.feed import read_listing, read_page, read_root
 

@@ -319,10 +319,10 @@ def _trip(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Have a bug meet the documents of one package."""
     judge = look.Looker._judge
 
-    def tripped(self: look.Looker, job: Any, finding: Any, *, changed: bool) -> Any:
+    def tripped(self: look.Looker, job: Any, finding: Any, known: Any, *, changed: bool) -> Any:
         if job.package == package:
             raise ZeroDivisionError("a bug")
-        return judge(self, job, finding, changed=changed)
+        return judge(self, job, finding, known, changed=changed)
 
     monkeypatch.setattr(look.Looker, "_judge", tripped)
 

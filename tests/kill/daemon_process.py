@@ -35,6 +35,8 @@ retry_seconds = 0.2
 
 [policy]
 confirm_removal_answers = 1
+confirm_removal_hours = 0
+removal_breaker_percent = 0
 
 [storage]
 data_dir = "{data_dir}"

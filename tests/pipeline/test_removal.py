@@ -3,11 +3,22 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import given, strategies as st
+
 from npmmirror.change import Change
 from npmmirror.clock import timestamp
-from npmmirror.effects import Known
+from npmmirror.effects import Known, KnownVersion
 from npmmirror.outcome import Failed, Gone, Mirrored, Skipped, WorkItem
-from npmmirror.pipeline.removal import RemovalRule
+from npmmirror.pipeline.removal import (
+    HELD,
+    NOT_FOUND,
+    RemovalRule,
+    answers_before,
+    evidence_of,
+    first_answer,
+    reason_of,
+    removed_event,
+)
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 RULE = RemovalRule(answers=3, hours=24)
@@ -16,9 +27,9 @@ CHANGED = Change(7, "left-pad", "4-d")
 DELETED = replace(CHANGED, deleted=True)
 
 
-def row(answers: int, *, hours_ago: float, reason: str = "not_found") -> WorkItem:
+def row(answers: int, *, hours_ago: float, reason: str = NOT_FOUND) -> WorkItem:
     since = timestamp(NOW - timedelta(hours=hours_ago))
-    return WorkItem("left-pad", "", reason, since, attempts=answers, since=since)
+    return WorkItem("left-pad", "", reason, since, answers, CHANGED.rev, CHANGED.seq, since)
 
 
 def test_the_first_answer_is_no_proof() -> None:
@@ -30,8 +41,10 @@ def test_the_first_answer_is_no_proof() -> None:
 
 
 def test_enough_answers_in_too_short_a_time_are_no_proof() -> None:
-    """They have to lie a day apart, first to last."""
-    assert isinstance(RULE.judge(LIVE, CHANGED, row(9, hours_ago=23), NOW), Failed)
+    """They have to lie a day apart, first to last; the next look is when that is so."""
+    outcome = RULE.judge(LIVE, CHANGED, row(9, hours_ago=23), NOW)
+    assert isinstance(outcome, Failed)
+    assert outcome.retry_at == NOW + timedelta(hours=1)
 
 
 def test_too_few_answers_over_a_long_time_are_no_proof() -> None:
@@ -44,10 +57,11 @@ def test_enough_answers_over_the_time_are_a_proof() -> None:
     assert RULE.judge(LIVE, CHANGED, row(2, hours_ago=24), NOW) == Gone("removed")
 
 
-def test_the_feeds_own_word_needs_no_day() -> None:
-    """Where the feed calls it deleted, repeated answers suffice; one still does not."""
+def test_the_feeds_own_word_shortens_nothing() -> None:
+    """Packages that the feed calls deleted come back: the answers are needed, and the hours."""
     assert isinstance(RULE.judge(LIVE, DELETED, None, NOW), Failed)
-    assert RULE.judge(LIVE, DELETED, row(2, hours_ago=0), NOW) == Gone("removed")
+    assert isinstance(RULE.judge(LIVE, DELETED, row(2, hours_ago=23), NOW), Failed)
+    assert RULE.judge(LIVE, DELETED, row(2, hours_ago=24), NOW) == Gone("removed")
 
 
 def test_other_failures_are_no_answers() -> None:
@@ -55,6 +69,21 @@ def test_other_failures_are_no_answers() -> None:
     assert isinstance(
         RULE.judge(LIVE, DELETED, row(9, hours_ago=99, reason="http_500"), NOW), Failed
     )
+
+
+def test_a_later_change_starts_over_unless_it_says_deleted() -> None:
+    """It is the feed's word that the package is there."""
+    later = Change(8, "left-pad", "5-e")
+    assert answers_before(row(2, hours_ago=24), later) == 0
+    assert first_answer(row(2, hours_ago=24), later, NOW) == NOW
+    assert answers_before(row(2, hours_ago=24), replace(later, deleted=True)) == 2
+    assert answers_before(row(2, hours_ago=24), CHANGED) == 2
+    assert answers_before(row(2, hours_ago=24), None) == 2
+
+
+def test_what_is_held_goes_on_being_confirmed() -> None:
+    """The answers of a removal that the breaker holds still count."""
+    assert RULE.judge(LIVE, CHANGED, row(3, hours_ago=48, reason=HELD), NOW) == Gone("removed")
 
 
 def test_a_package_that_was_removed_before_is_no_news() -> None:
@@ -74,3 +103,72 @@ def test_a_package_that_was_never_held() -> None:
 def test_a_package_that_was_erased_is_as_if_never_held() -> None:
     """What upstream has or has not is no news of a package that must not be known."""
     assert RULE.judge(Known(state="erased"), DELETED, None, NOW) == Skipped("gone_before_capture")
+
+
+def test_the_evidence_tells_what_was_answered_and_since_when() -> None:
+    """Its times are in the capture log alone: an event is the same whenever it is made."""
+    evidence = evidence_of(451, DELETED, row(2, hours_ago=24), NOW)
+    first = timestamp(NOW - timedelta(hours=24))
+    assert evidence == {"status": 451, "answers": 3, "first_at": first, "feed": "deleted"}
+    known = replace(LIVE, versions={"1.0.0": KnownVersion(b""), "0.9.0": KnownVersion(b"", False)})
+    told = removed_event(known, evidence).detail
+    assert told == {"versions": 1, "status": 451, "answers": 3, "feed": "deleted"}
+
+
+def test_a_record_of_an_older_program_has_its_event_too() -> None:
+    """Evidence that tells less."""
+    assert removed_event(LIVE, {"status": 404}).detail == {"versions": 0, "status": 404}
+    assert [reason_of({"status": status}) for status in (404, 410, 451)] == [
+        "not_found",
+        "gone",
+        "legal_reasons",
+    ]
+
+
+Answer = tuple[float, str]
+ANSWERS = st.lists(
+    st.tuples(
+        st.floats(0, 20),
+        st.sampled_from(["missing"] * 6 + ["found", "failed", "changed", "deleted"]),
+    ),
+    max_size=40,
+)
+
+
+@given(ANSWERS, st.integers(1, 4), st.floats(0, 48))
+def test_whatever_is_answered_a_removal_is_proven(
+    history: list[Answer], needed: int, hours: float
+) -> None:
+    """Gone exactly when the unbroken answers at the end are enough, over the time."""
+    rule, now, seq = RemovalRule(needed, hours), NOW, 7
+    work: WorkItem | None = None
+    unbroken: list[datetime] = []
+    for pause, what in history:
+        now += timedelta(hours=pause)
+        change = None
+        if what in {"changed", "deleted"}:
+            seq += 1
+            change = Change(seq, "left-pad", f"{seq}-x", deleted=what == "deleted")
+        if what == "found":
+            work, unbroken = None, []
+            continue
+        if what == "failed":
+            since = timestamp(now)
+            work, unbroken = WorkItem("left-pad", "", "http_500", since, 1, since=since), []
+            continue
+        if what == "changed":
+            unbroken = []
+        unbroken.append(now)
+        outcome = rule.judge(LIVE, change, work, now)
+        proven = len(unbroken) >= needed and now - unbroken[0] >= timedelta(hours=hours)
+        assert isinstance(outcome, Gone) == proven
+        if isinstance(outcome, Failed):
+            assert outcome.retry_at is not None
+            assert outcome.retry_at >= now
+        count, first = 1 + answers_before(work, change), first_answer(work, change, now)
+        work = WorkItem(
+            *("left-pad", "", NOT_FOUND, timestamp(now), count),
+            rev=change.rev if change else (work.rev if work else None),
+            seq=change.seq if change else (work.seq if work else None),
+            since=timestamp(first),
+        )

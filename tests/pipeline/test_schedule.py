@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-from npmmirror.pipeline.schedule import STALE_QUICK_TRIES, Schedule
+from hypothesis import given, strategies as st
+
+from npmmirror.pipeline.schedule import QUICK_TRIES, Schedule
 from tests.pipeline.conftest import ManualClock
 
 
@@ -23,10 +25,37 @@ def test_a_huge_number_of_attempts_is_no_overflow(clock: ManualClock) -> None:
 def test_stale_documents_are_looked_at_again_soon(clock: ManualClock) -> None:
     """Within seconds at first, then at the usual pauses, and not for ever."""
     schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=3)
-    assert schedule.after_stale(1) == clock.now() + timedelta(seconds=8)
-    assert schedule.after_stale(STALE_QUICK_TRIES) == clock.now() + timedelta(seconds=8)
-    assert schedule.after_stale(STALE_QUICK_TRIES + 1) == clock.now() + timedelta(seconds=30)
-    assert schedule.after_stale(STALE_QUICK_TRIES + 3) is None
+    now = clock.now()
+    assert schedule.after_stale(1, now) == now + timedelta(seconds=8)
+    assert schedule.after_stale(QUICK_TRIES, now) == now + timedelta(seconds=8)
+    assert schedule.after_stale(QUICK_TRIES + 1, now) == now + timedelta(seconds=30)
+    assert schedule.after_stale(QUICK_TRIES + 3, now) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=QUICK_TRIES, max_size=QUICK_TRIES), st.booleans())
+def test_quick_looks_take_half_a_minute_at_least(dice: list[float], few: bool) -> None:
+    """Each 1 to 8 s after the one before, whatever chance says."""
+    clock = DicedClock(dice)
+    schedule = Schedule(clock, first_seconds=30, longest_seconds=100, max_attempts=3)
+    began, tries = clock.now(), 4 if few else QUICK_TRIES
+    for attempt in range(1, tries + 1):
+        at = schedule.soon(tries - attempt, began)
+        pause = (at - clock.now()).total_seconds()
+        assert 1 <= pause <= 8
+        clock.move(pause)
+    assert (clock.now() - began).total_seconds() >= 29.99
+
+
+class DicedClock(ManualClock):
+    """Chance as it was told."""
+
+    def __init__(self, dice: list[float]) -> None:
+        super().__init__()
+        self._dice = dice
+
+    def jitter(self, low: float, high: float) -> float:
+        """See `Clock.jitter`."""
+        return low + (high - low) * self._dice.pop(0)
 
 
 def test_what_was_nobodys_attempt_is_never_the_last(clock: ManualClock) -> None:

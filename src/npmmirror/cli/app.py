@@ -18,6 +18,7 @@ from npmmirror.cli import (
     demo,
     erase,
     reindex,
+    removals,
     reset,
     retry,
     run,
@@ -56,6 +57,7 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(_command)
 app.add_typer(buffer.group, name="buffer", cls=Group, rich_help_panel="Look")
+app.add_typer(removals.group, name="removals", cls=Group, rich_help_panel="Keep")
 app.add_typer(config.group, name="config", cls=Group, rich_help_panel="Set up")
 
 

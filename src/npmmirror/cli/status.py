@@ -137,6 +137,8 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     )
     yield "work list", _counts(report["work_list"]) or "empty"
     yield "dead letters", _dead_letters(report["dead_letters"])
+    if report["removals"]["tripped"]:
+        yield "removals", _removals(report["removals"], times)
     yield "skipped", _counts(report["skips"]) or "nothing"
     for disk in report["disks"]:
         yield "disk", _disk(disk)
@@ -194,6 +196,12 @@ def _buffer(buffer: Report) -> Iterator[str]:
 def _dead_letters(counts: dict[str, int]) -> str:
     told = _counts(counts)
     return f"{paint(told, 'yellow')}; `npmmirror retry` tries them again" if told else "none"
+
+
+def _removals(removals: Report, times: Times) -> str:
+    held, since = plural(removals["held"], "removal"), times.tell(removals["since"])
+    told = f"the breaker tripped: {held} held, the first {since}"
+    return f"{paint(told, 'red')}; `npmmirror removals` says which, and what to do"
 
 
 def _disk(disk: Report) -> str:

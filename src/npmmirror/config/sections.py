@@ -195,7 +195,19 @@ class PolicySection(Section):
         "upstream. Nothing that is held is ever deleted for it.",
     )
     confirm_removal_hours: Annotated[float, Field(ge=0)] = Field(
-        24.0, description="How long those answers must lie apart, first to last, in hours."
+        24.0,
+        description="How long those answers must lie apart, first to last, in hours. Any other "
+        "answer in between, and a change that does not call the package deleted, starts over.",
+    )
+    removal_breaker_packages: Annotated[int, Field(ge=0)] = Field(
+        500,
+        description="More removals than this within an hour trip the breaker: from then on they "
+        "are held, not recorded, until `npmmirror removals confirm` or `discard`. 0 is no limit.",
+    )
+    removal_breaker_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        5.0,
+        description="The same by the share of the packages that are live, in percent; 20 removals "
+        "or fewer are no share. 0 is no limit.",
     )
     rule: Annotated[tuple[Rule, ...], Strict(False)] = Field(
         (),

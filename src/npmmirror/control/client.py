@@ -86,6 +86,15 @@ class ControlClient:
             async for line in response.content:
                 yield orjson.loads(line)
 
+    async def decide_removals(
+        self, verdict: str, packages: list[str] | None
+    ) -> AsyncGenerator[Report, None]:
+        """Have removals that are held confirmed or discarded (None: all); reports as they come."""
+        body = {"verdict": verdict, "packages": packages}
+        async with self._asked("POST", "/removals", body) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
     @asynccontextmanager
     async def _asked(
         self, method: str, route: str, body: Report | None

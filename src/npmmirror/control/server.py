@@ -51,6 +51,13 @@ class Operations(Protocol):
         """
         ...
 
+    def decide_removals(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Confirm or discard removals that the breaker holds; reports as they come.
+
+        The work is the daemon's, as that of `sync`.
+        """
+        ...
+
 
 class ControlServer:
     """Serves `Operations` on a Unix socket that only the service's user and group may open."""
@@ -68,6 +75,7 @@ class ControlServer:
                 web.post("/sync", self._sync),
                 web.post("/retry", self._retry),
                 web.post("/verify", self._verify),
+                web.post("/removals", self._removals),
             ]
         )
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -120,6 +128,10 @@ class ControlServer:
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())
         return await _stream(request, self._operations.verify(asked))
+
+    async def _removals(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        return await _stream(request, self._operations.decide_removals(asked))
 
 
 async def _stream(

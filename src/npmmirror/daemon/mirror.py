@@ -20,6 +20,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import StoredDrop
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
+from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
 from npmmirror.pipeline.examiner_process import ExaminerProcess
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
@@ -116,6 +117,13 @@ class Mirror:
         self.handout = Handout(self._jobs[0], self._is_suspect)
         self.telling = Telling(
             clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
+        )
+        self.breaker = RemovalBreaker(
+            BreakerLimits(
+                config.policy.removal_breaker_packages, config.policy.removal_breaker_percent
+            ),
+            opened.reader,
+            clock,
         )
         self.feed = self._make_feed()
         self.retirer = Retirer(
@@ -248,6 +256,7 @@ class Mirror:
             disk=self.disk,
             clock=self.clock,
             rule=RemovalRule(policy.confirm_removal_answers, policy.confirm_removal_hours),
+            breaker=self.breaker,
             following_since=lambda: self.following_since,
         )
         tarballs = TarballFetcher(
@@ -330,6 +339,7 @@ async def open_mirror(
             manner=manner,
         )
         stack.callback(mirror.close)
+        await mirror.breaker.load()
         yield mirror
 
 

@@ -10,6 +10,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from npmmirror.clock import timestamp
 from npmmirror.daemon.mirror import Mirror
+from npmmirror.daemon.removals import decide_for
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.daemon.verification.shared import SharedVerification
@@ -80,6 +81,13 @@ class DaemonOperations:
     def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
         """Verify the archive; reports as they come."""
         return self._verification.watch(Asked.from_json(asked))
+
+    def decide_removals(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Confirm or discard removals that the breaker holds; reports as they come."""
+        send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
+        work = partial(decide_for, self._mirror, asked["verdict"], asked["packages"], send)
+        self._tasks.start_soon(work)
+        return receive
 
     async def retry(self, packages: list[str]) -> int:
         """Make rows of the work list due now, dead letters included."""

@@ -79,6 +79,11 @@ def index_report(index: IndexStatus) -> Report:
         "work_list": dict(index.work_list),
         "dead_letters": dict(index.dead_letters),
         "skips": dict(index.skips),
+        "removals": {
+            "tripped": index.held_removals > 0,
+            "held": index.held_removals,
+            "since": index.held_since,
+        },
         "last_errors": [asdict(row) for row in index.last_errors],
         "last_change": dict(index.last_change) if index.last_change is not None else None,
         "last_commit": None

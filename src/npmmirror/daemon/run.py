@@ -240,6 +240,7 @@ class Daemon:
             self._mirror.deaths.look_around()
             await self._trim()
             await self._recall()
+            await self._mirror.breaker.refresh()
             await anyio.to_thread.run_sync(give_back)
             await self._clock.sleep(TRIM_SECONDS)
 

@@ -27,6 +27,11 @@ Report = dict[str, Any]
 NAMES_SHOWN = 20
 
 
+def tripped(held: int) -> str | None:
+    """What to say of removals that are held; None where none is."""
+    return f"tripped, {held:,} removals are held" if held else None
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """The parts of a running daemon that its state is read from."""
@@ -76,6 +81,7 @@ class Live:
         troubles = {
             "the feed": follower.error,
             "the buffer": mirror.feed.buffer_error,
+            "the removal breaker": tripped(mirror.breaker.held),
         }
         return Glance(
             in_work=mirror.gate.running,

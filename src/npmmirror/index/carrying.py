@@ -11,7 +11,12 @@ from npmmirror.sqlite import Transaction
 
 RECONCILE: Final = "reconcile"
 """The resumption that asks for a reconciliation: nothing of it is done yet."""
-CARRIED: Final = frozenset({"meta", "skips", "checks", "resumptions", "work_list"})
+CARRIED: Final = frozenset(
+    {
+        *("meta", "skips", "checks", "resumptions", "work_list"),
+        *("held_removals", "removal_breaker"),
+    }
+)
 """Operational tables that are taken over wherever the index before can be read."""
 CARRIED_IF_COMMON: Final = frozenset({"progress", "receipts", "finished"})
 """Those that say what is finished: taken over only where the log holds all that it was made of."""
@@ -72,6 +77,17 @@ JOIN main.packages AS n ON n.name = o.name
 """
 _ALWAYS: Final = (_NAMES, _SKIPS, _CHECKS, _RESUMPTIONS, _META, _WORK, _SKIPPED)
 _IF_COMMON: Final = (_PROGRESS, _RECEIPTS, _FINISHED)
+# What has a newer record by now is not gone, or is so already.
+_HELD_REMOVALS: Final = """
+INSERT OR REPLACE INTO main.held_removals
+SELECT n.id, t.held_at, t.seq, t.evidence
+FROM old.held_removals AS t JOIN old.packages AS o ON o.id = t.package_id
+JOIN main.packages AS n ON n.name = o.name
+WHERE n.state NOT IN ('', 'removed', 'erased') AND n.ordinal <= o.ordinal
+"""
+_BREAKER: Final = "INSERT OR REPLACE INTO main.removal_breaker SELECT * FROM old.removal_breaker"
+_WITH_BREAKER: Final = 5
+"""The schema that brought the last two."""
 _UNWANTED: Final = """
 DELETE FROM work_list WHERE item <> '' AND NOT EXISTS (
     SELECT 1 FROM versions AS v JOIN packages AS p ON p.id = v.package_id
@@ -100,6 +116,9 @@ async def carry(now: Transaction) -> bool | None:
     [(agrees,)] = await now.rows(_AGREES)
     for statement in (*_ALWAYS, *(_IF_COMMON if agrees else ())):
         await now.run(statement)
+    if theirs >= _WITH_BREAKER:
+        for statement in (_HELD_REMOVALS, _BREAKER):
+            await now.run(statement)
     return bool(agrees)
 
 

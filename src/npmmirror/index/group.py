@@ -4,7 +4,7 @@ Pure types. Made when a change is recorded and when the log is replayed, alike.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from npmmirror.capture import Location, Payload
 from npmmirror.change import Seq
@@ -58,6 +58,19 @@ class StoredGone:
     at: str
     event: Event
     reason: str = "removed"
+    seq: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRemoval:
+    """A confirmed loss that the breaker held `at` some time: no record tells of it, no event yet.
+
+    `evidence` is what its record will hold.
+    """
+
+    name: str
+    at: str
+    evidence: dict[str, Any]
     seq: Seq | None = None
 
 
@@ -148,7 +161,9 @@ class Group:
     their packages. `work_done` are (package, item) taken off the work list, before `wake` and
     `work_put` take effect. `earlier_marks` are of groups of the log that are committed together
     with the last one, whose is `mark`. `finished_receipt` is the number of the newest page receipt
-    whose end the checkpoint has passed.
+    whose end the checkpoint has passed. `held` are removals that the breaker holds; `unheld` are
+    packages whose removal is held no longer, beside those with a document or `gone` here.
+    `decided_at` is when the operator decided about some: where none is left then, it is kept.
     """
 
     documents: tuple[StoredDocument, ...] = ()
@@ -159,6 +174,9 @@ class Group:
     following: tuple[StoredFollowing, ...] = ()
     finished: tuple[Finished, ...] = ()
     skips: tuple[Skip, ...] = ()
+    held: tuple[HeldRemoval, ...] = ()
+    unheld: tuple[str, ...] = ()
+    decided_at: str | None = None
     work_done: tuple[tuple[str, str], ...] = ()
     wake: tuple[Wake, ...] = ()
     work_put: tuple[WorkItem, ...] = ()

@@ -15,6 +15,7 @@ from npmmirror.index import auditing, bookkeeping, known, listing, names, status
 from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
+from npmmirror.index.removals import Removals
 from npmmirror.index.rounds import Rounds
 from npmmirror.index.schema import KIND, Schema, own
 from npmmirror.index.status import IndexStatus
@@ -51,6 +52,7 @@ class IndexReader:
         self._room = anyio.Semaphore(len(self._free), max_value=len(self._free))
         self._databases = databases
         self._known = Rounds(self._known_of, known.MOST)
+        self.removals = Removals(self._query)
 
     @classmethod
     async def open(

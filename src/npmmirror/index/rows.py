@@ -74,6 +74,7 @@ def names(group: Group) -> list[str]:
     )
     found = dict.fromkeys(item.name for item in mentions)
     found |= dict.fromkeys(item.package for item in group.work_put)
+    found |= dict.fromkeys((*(held.name for held in group.held), *group.unheld))
     return list(found)
 
 

@@ -46,6 +46,10 @@ CREATE TABLE packages (
 -- "What changed since ordinal N": one row a package, the order of our own feed.
 CREATE INDEX packages_by_ordinal ON packages (ordinal) WHERE ordinal IS NOT NULL;
 
+-- What upstream has no longer, in the order in which that was found out.
+CREATE INDEX packages_gone ON packages (observed_at)
+    WHERE state IN ('unpublished', 'security_hold', 'removed');
+
 -- DERIVED. Every version that was ever seen in a document.
 CREATE TABLE versions (
     package_id         INTEGER NOT NULL,  -- packages.id
@@ -219,6 +223,21 @@ CREATE TABLE work_list (
 
 CREATE INDEX work_due ON work_list (not_before, package_id) WHERE not_before IS NOT NULL;
 CREATE INDEX work_failed ON work_list (id) WHERE attempts > 0 OR not_before IS NULL;
+
+-- OPERATIONAL. Confirmed removals that the breaker holds until the operator decides: they have had no
+-- effect yet. The breaker is tripped while there is any.
+CREATE TABLE held_removals (
+    package_id INTEGER PRIMARY KEY,
+    held_at    TEXT NOT NULL,  -- when it would have been recorded first
+    seq        ANY,            -- of the change that was looked at; NULL if there was none
+    evidence   TEXT NOT NULL   -- JSON object: what shows that it is gone
+) STRICT;
+
+-- OPERATIONAL. At most one row: when the operator decided about the last of them.
+CREATE TABLE removal_breaker (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    decided_at TEXT NOT NULL   -- when the operator decided last; removals before do not count
+) STRICT;
 
 -- OPERATIONAL. What is not wanted, and why.
 CREATE TABLE skips (

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from npmmirror.change import Seq
-from npmmirror.index import bookkeeping, worklist
+from npmmirror.index import bookkeeping, removals, worklist
 from npmmirror.index.group import Mark
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
@@ -47,6 +47,8 @@ class IndexStatus:
     checkpoint: Position | None
     receipts: int
     last_mark: Mark | None
+    held_removals: int = 0
+    held_since: str | None = None
 
 
 async def status(now: Transaction) -> IndexStatus:
@@ -60,6 +62,7 @@ async def status(now: Transaction) -> IndexStatus:
     skips = await now.rows("SELECT reason, count(*) FROM skips GROUP BY 1 ORDER BY 2 DESC")
     [(receipts,)] = await now.rows("SELECT count(*) FROM receipts")
     cursor, checkpoint = await bookkeeping.progress(now)
+    held = await removals.standing(now)
     return IndexStatus(
         packages={
             what.removeprefix(_PREFIX): number
@@ -80,6 +83,8 @@ async def status(now: Transaction) -> IndexStatus:
         checkpoint=checkpoint,
         receipts=receipts,
         last_mark=await bookkeeping.last_mark(now),
+        held_removals=held.held,
+        held_since=held.held_since,
     )
 
 

@@ -12,7 +12,7 @@ import orjson
 from npmmirror.change import Seq
 from npmmirror.effects import Known
 from npmmirror.failpoints import reach
-from npmmirror.index import bookkeeping, carrying, erasing, known, statements
+from npmmirror.index import bookkeeping, carrying, erasing, known, removals, statements
 from npmmirror.index.group import (
     Check,
     Group,
@@ -261,6 +261,7 @@ async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transacti
     await commit.files()
     await commit.erasures()
     await commit.work()
+    await removals.put(now, group, packages)
     await commit.totals()
     await bookkeeping.close_group(now, group)
 

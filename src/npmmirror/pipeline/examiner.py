@@ -9,10 +9,11 @@ import structlog
 from npmmirror.archive import CaptureDamagedError, CaptureReader, ErasedError, PayloadEncoder
 from npmmirror.archive.deltas import Documents
 from npmmirror.capture import Location, Payload
-from npmmirror.diff import changed_versions, diff, is_stale
+from npmmirror.diff import changed_versions, diff
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument
 from npmmirror.pipeline.large import LargeDocument
+from npmmirror.staleness import is_stale
 
 log = structlog.get_logger(__name__)
 
@@ -21,13 +22,14 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     """What a document is held against.
 
     `announced_rev` is the revision that it must have at least (None: any), `following_since` when
-    following began (None: never).
+    following began (None: never), `believed` as for `is_stale`.
     """
 
     name: str
     known: Known | None = None
     announced_rev: str | None = None
     following_since: str | None = None
+    believed: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
@@ -84,7 +86,7 @@ class Examiner:
         living = packument.unpublished is None and bool(packument.versions)
         known = question.known
         chain = known.chain if known else None
-        stale = is_stale(packument, known, question.announced_rev)
+        stale = is_stale(packument, known, question.announced_rev, believed=question.believed)
         effects = None
         if not stale:
             effects = self._compare(packument, known, question.following_since, others)

@@ -12,8 +12,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from npmmirror.clock import Clock, timestamp
-from npmmirror.diff import is_stale
+from npmmirror.clock import Clock, moment, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.liveness import Liveness, at_rest
@@ -32,14 +31,16 @@ from npmmirror.outcome import (
 from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import ASKED, PACKUMENT, WANTED, Done, Job, Result
-from npmmirror.pipeline.look import STALE, Look, Looker
+from npmmirror.pipeline.look import Look, Looker
 from npmmirror.pipeline.pause import Pause
-from npmmirror.pipeline.removal import NOT_FOUND
+from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
+from npmmirror.pipeline.second_looks import LOOKS, next_look
 from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.tarballs import Claim, TarballFetcher
 from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
+from npmmirror.staleness import is_stale
 
 BUG = "bug"
 SUDDEN_DEATHS = "sudden_deaths"
@@ -206,6 +207,8 @@ class Fetcher:
         known = None if job.unseen else await self._index.known(job.package)
         if job.document:
             look = await self._looker.look(job, known, f"{next(self._tokens)}")
+        elif job.verdict is not None:
+            look = await self._looker.decide(job, known)
         else:
             look = Look(Mirrored(changed=False), known)
         try:
@@ -300,13 +303,16 @@ class Fetcher:
             *rows,
         ]
         kept = {row.item for row in put}
-        taken = {*job.work, *tried, *([PACKUMENT] if settled else [])}
+        taken = {*job.work, *tried, *([PACKUMENT] if settled or look.gone else [])}
         return Done(
             job=job,
             outcome=self._outcome(job, look),
             at=timestamp(self._clock.now()),
             document=look.document,
             gone=look.gone,
+            held=look.held,
+            unheld=look.unheld,
+            decided=look.decided,
             tarballs=tuple(outcomes),
             work=Work(put=tuple(put), done=tuple(taken - kept)),
             seconds=self._seconds(job),
@@ -333,13 +339,16 @@ class Fetcher:
     def _packument_row(self, job: Job, look: Look) -> list[WorkItem]:
         """The row that has the packument tried again, where that failed."""
         failed, row = look.outcome, job.work.get(PACKUMENT)
+        if look.again is not None:
+            return [look.again]
         # What only a person asked for is that person's to ask for again.
         if not isinstance(failed, Failed) or (job.change is None and row is None):
             return []
-        attempts = self._attempts(row, failed)
+        attempts = self._document_attempts(job, failed)
         retry_at = failed.retry_at
-        if retry_at is None and failed.reason == STALE:
-            retry_at = self._schedule.after_stale(attempts)
+        since = self._since(job, failed)
+        if retry_at is None and failed.counts:
+            retry_at = next_look(self._schedule, failed.reason, attempts, since)
         elif retry_at is None:
             retry_at = self._retry_at(attempts, failed)
         change = job.change
@@ -352,7 +361,7 @@ class Fetcher:
                 attempts,
                 rev=change.rev if change is not None else None,
                 seq=change.seq if change is not None else None,
-                since=row.since if row is not None and row.since else self._schedule.now(),
+                since=timestamp(since),
                 detail=failed.detail,
                 deleted=change.deleted if change is not None else False,
             )
@@ -361,9 +370,22 @@ class Fetcher:
     @staticmethod
     def _attempts(row: WorkItem | None, failed: Failed) -> int:
         before = row.attempts if row is not None else 0
-        if failed.reason == NOT_FOUND and row is not None and row.reason != NOT_FOUND:
-            before = 0  # answers of "not there" are counted by themselves
         return before + (1 if failed.counts else 0)
+
+    def _document_attempts(self, job: Job, failed: Failed) -> int:
+        row = job.work.get(PACKUMENT)
+        if failed.reason in ANSWERS:  # counted by themselves
+            return 1 + answers_before(row, job.change)
+        return self._attempts(row, failed)
+
+    def _since(self, job: Job, failed: Failed) -> datetime:
+        """When the trouble with the document began: for some kinds, this very kind of it."""
+        row, now = job.work.get(PACKUMENT), self._clock.now()
+        if failed.reason in ANSWERS:
+            return first_answer(row, job.change, now)
+        if row is None or not row.since or (failed.reason in LOOKS and row.reason != failed.reason):
+            return now
+        return moment(row.since)
 
     def _retry_at(self, attempts: int, failed: Failed) -> datetime | None:
         if failed.counts:

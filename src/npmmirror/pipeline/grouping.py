@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from npmmirror.index import (
     Finished,
     Group,
+    HeldRemoval,
     Mark,
     Skip,
     StoredDocument,
@@ -34,6 +35,9 @@ def grouped(
         tarballs=tuple(row for done, records in both for row in _tarballs(done, records)),
         finished=tuple(row for done in dones for row in _finished(done)),
         skips=tuple(row for done in dones for row in _skips(done)),
+        held=tuple(row for done in dones for row in _held(done)),
+        unheld=tuple(done.job.package for done in dones if done.unheld),
+        decided_at=max((done.at for done in dones if done.decided is not None), default=None),
         work_done=tuple((done.job.package, item) for done in dones for item in done.work.done),
         wake=tuple(Wake(done.job.package, done.at) for done in dones if done.job.tickets),
         work_put=tuple(row for done in dones for row in done.work.put),
@@ -65,6 +69,13 @@ def _gone(done: Done, logged: Logged) -> Iterator[StoredGone]:
     if gone is not None and appended is not None:
         seq = change.seq if change is not None else None
         yield StoredGone(done.job.package, appended.ordinal, done.at, gone.event, gone.reason, seq)
+
+
+def _held(done: Done) -> Iterator[HeldRemoval]:
+    if done.held is not None:
+        change = done.job.change
+        seq = change.seq if change is not None else None
+        yield HeldRemoval(done.job.package, done.at, done.held, seq)
 
 
 def _tarballs(done: Done, logged: Logged) -> Iterator[StoredTarball]:

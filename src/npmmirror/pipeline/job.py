@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from npmmirror.capture import Payload
 from npmmirror.change import Change
 from npmmirror.effects import Effects, Event
 from npmmirror.outcome import Outcome, TarballOutcome, Work, WorkItem
+from npmmirror.pipeline.removal import Evidence, Verdict
 from npmmirror.policy import Want
 
 PACKUMENT = ""
@@ -27,7 +29,8 @@ class Job:
 
     `tickets` are the changes that it finishes (`Watermark`), `change` the newest of them.
     `document` asks for the packument; `work` are the rows of the work list that it takes on.
-    `want` and `force` come from a person's `sync`; `replies` are told of the end, after it is
+    `want` and `force` come from a person's `sync`, `verdict` is what the operator decided about a
+    removal that the breaker holds; `replies` are told of the end, after it is
     committed. `unseen` says that the index knows nothing of the package. `sent` is set when the first request goes out: from then on nothing joins.
     """
 
@@ -38,6 +41,7 @@ class Job:
     work: dict[str, WorkItem] = field(default_factory=dict)
     want: Want | None = None
     force: bool = False
+    verdict: Verdict | None = None
     replies: list[Callable[["Done"], None]] = field(default_factory=list)
     unseen: bool = False
     sent: bool = False
@@ -50,6 +54,7 @@ class Job:
         self.work |= other.work
         self.want = _both(self.want, other.want)
         self.force = self.force or other.force
+        self.verdict = other.verdict or self.verdict
         self.replies += other.replies
 
     @property
@@ -81,8 +86,16 @@ class CapturedGone:
     """The confirmed word that upstream has the package no longer, with its evidence."""
 
     reason: str
-    evidence: dict[str, str | int]
+    evidence: Evidence
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the operator decided about a package, for the capture log."""
+
+    what: str
+    detail: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,11 @@ class Done:
     seconds: float = 0.0
     release: Callable[[], None] | None = None
     """Lets the next large packument pass, once this one is committed."""
+    held: Evidence | None = None
+    """What shows that it is gone, where the breaker holds that."""
+    unheld: bool = False
+    """Whether nothing of the package is to be held any more."""
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,18 @@ class Logged:
     document: Appended | None = None
     gone: Appended | None = None
     tarballs: tuple[Appended, ...] = ()
+    decided: Appended | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self.document or self.gone or self.tarballs)
+        return bool(self.document or self.gone or self.tarballs or self.decided)
 
 
 def append(archive: CaptureLog, done: Done) -> Logged:
     """Append what a result brought: its document, its end, its tarballs."""
     name, change = done.job.package, done.job.change
     seq = change.seq if change is not None else None
-    document = gone = None
+    document = gone = decided = None
     if (captured := done.document) is not None:
         document = archive.append(
             records.packument(
@@ -41,6 +42,10 @@ def append(archive: CaptureLog, done: Done) -> Logged:
                 stale=captured.effects is None,
             )
         )
+    if (word := done.decided) is not None:
+        decided = archive.append(
+            records.decision(done.at, what=word.what, name=name, detail=word.detail)
+        )
     if (end := done.gone) is not None:
         gone = archive.append(
             records.gone(done.at, name, reason=end.reason, evidence=end.evidence, seq=seq)
@@ -50,7 +55,7 @@ def append(archive: CaptureLog, done: Done) -> Logged:
         for tarball in done.tarballs
         if isinstance(tarball, HeldTarball)
     )
-    return Logged(document, gone, tarballs)
+    return Logged(document, gone, tarballs, decided)
 
 
 def seal(archive: CaptureLog, cursor: Seq | None, at: str) -> Mark:

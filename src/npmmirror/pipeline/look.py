@@ -4,30 +4,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from npmmirror.archive import DiskFaultError
-from npmmirror.clock import Clock
+from npmmirror.clock import Clock, timestamp
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
 from npmmirror.manifest import Dist
-from npmmirror.outcome import Failed, Gone, Mirrored, Outcome
+from npmmirror.outcome import Failed, Gone, Mirrored, Outcome, WorkItem
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
+from npmmirror.pipeline.breaker import RemovalBreaker
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
 from npmmirror.pipeline.examiner_process import MOST_BYTES, ExaminerDiedError, ExaminerProcess
 from npmmirror.pipeline.examining import Choice
 from npmmirror.pipeline.gate import Gate
-from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Job
+from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Decided, Job
 from npmmirror.pipeline.packuments import Body, PackumentFetcher
 from npmmirror.pipeline.pause import Pause
-from npmmirror.pipeline.removal import RemovalRule, removed_event
+from npmmirror.pipeline.removal import (
+    ANSWERS,
+    DECISIONS,
+    DISCARDED,
+    HELD,
+    Evidence,
+    RemovalRule,
+    evidence_of,
+    is_contradicted,
+    removed_event,
+)
+from npmmirror.pipeline.second_looks import LOOKS, Asked, SecondLooks
 from npmmirror.upstream import Missing, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
 DIED = "examiner_died"
 """The process that examined the document died over it."""
-STALE = "stale"
-STILL_THERE = "deleted_but_answered"
-STILL_THERE_TRIES = 4
-"""A package that the feed calls deleted and that answers so often is taken at its own word."""
+_BUSTING = LOOKS | ANSWERS | {DISCARDED}
+"""Reasons of rows after which caches are gone around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,11 @@ class Look:
     effects: Effects | None = None
     document: CapturedDocument | None = None
     gone: CapturedGone | None = None
+    held: Evidence | None = None
+    unheld: bool = False
+    decided: Decided | None = None
+    again: WorkItem | None = None
+    """The row of the work list that is put in any case."""
     release: Callable[[], None] | None = None
 
     def dist(self, version: str) -> Dist | None:
@@ -74,6 +89,7 @@ class Looker:
         disk: Pause,
         clock: Clock,
         rule: RemovalRule,
+        breaker: RemovalBreaker,
         following_since: Callable[[], str | None],
     ) -> None:
         self._fetcher = fetcher
@@ -85,6 +101,8 @@ class Looker:
         self._disk = disk
         self._clock = clock
         self._rule = rule
+        self._breaker = breaker
+        self._second_looks = SecondLooks(rule.answers, rule.hours)
         self._following_since = following_since
 
     async def look(self, job: Job, known: Known | None, token: str) -> Look:
@@ -106,26 +124,61 @@ class Looker:
             return await self._found(job, known, answer)
         self._host.success(DOCUMENT)
         if isinstance(answer, Missing):
-            return self._missing(job, known, answer)
+            return await self._missing(job, known, answer)
         return await self._not_modified(job, known)
 
-    def _missing(self, job: Job, known: Known | None, answer: Missing) -> Look:
-        row = job.work.get(PACKUMENT)
-        now = self._clock.now()
+    async def _missing(self, job: Job, known: Known | None, answer: Missing) -> Look:
+        row, now = job.work.get(PACKUMENT), self._clock.now()
         outcome = self._rule.judge(known, job.change, row, now)
+        if (decided := await self._decided(job, known)) is not None:
+            return decided
         if not isinstance(outcome, Gone) or known is None:
-            return Look(outcome, known)
-        evidence: dict[str, str | int] = {"status": answer.status}
-        if job.change is not None and job.change.deleted:
-            evidence["feed"] = "deleted"
-        gone = CapturedGone(outcome.reason, evidence, removed_event(known))
+            contrary = row is not None and is_contradicted(row, job.change)
+            return Look(outcome, known, unheld=contrary and self._breaker.tripped)
+        evidence = evidence_of(answer.status, job.change, row, now)
+        if not await self._breaker.admits(job.package):
+            held = Failed(HELD, self._rule.later(now), "`npmmirror removals`")
+            return Look(held, known, held=evidence)
+        gone = CapturedGone(outcome.reason, evidence, removed_event(known, evidence))
         return Look(outcome, known, gone=gone)
+
+    async def decide(self, job: Job, known: Known | None) -> Look:
+        """Do what the operator decided about a removal that is held; nothing where none is."""
+        return await self._decided(job, known) or Look(Mirrored(changed=False), known)
+
+    async def _decided(self, job: Job, known: Known | None) -> Look | None:
+        held = await self._breaker.held_of(job.package) if job.verdict is not None else None
+        if held is None or job.verdict is None:
+            return None
+        if known is None or known.state == "removed":
+            return Look(Mirrored(changed=False), known, unheld=True)
+        decided = Decided(DECISIONS[job.verdict], {"held_at": held.at, "evidence": held.evidence})
+        if job.verdict == "confirm":
+            evidence = held.evidence | {"confirmed_by": "operator"}
+            gone = CapturedGone("removed", evidence, removed_event(known, evidence))
+            return Look(Gone("removed"), known, gone=gone, unheld=True, decided=decided)
+        again = self._much_later(job)
+        return Look(Mirrored(changed=False), known, unheld=True, decided=decided, again=again)
+
+    def _much_later(self, job: Job) -> WorkItem:
+        """The row of a package whose removal was discarded."""
+        now, change = self._clock.now(), job.change
+        return WorkItem(
+            job.package,
+            PACKUMENT,
+            DISCARDED,
+            timestamp(self._rule.later(now)),
+            rev=change.rev if change is not None else None,
+            seq=change.seq if change is not None else None,
+            since=timestamp(now),
+            deleted=change.deleted if change is not None else False,
+        )
 
     async def _not_modified(self, job: Job, known: Known | None) -> Look:
         """Nothing new; what a person asked for is chosen from the document that is held."""
-        unchanged = Mirrored(changed=False)
+        unchanged, unheld = Mirrored(changed=False), self._breaker.tripped
         if known is None or job.want is None:
-            return Look(unchanged, known)
+            return Look(unchanged, known, unheld=unheld)
         release = await self._fetcher.turn(self._examiner.captured_length(known))
         try:
             packument, effects = await self._threads.run(
@@ -135,7 +188,7 @@ class Looker:
             if release is not None:
                 release()
             raise
-        return Look(unchanged, known, packument, effects=effects, release=release)
+        return Look(unchanged, known, packument, effects=effects, unheld=unheld, release=release)
 
     async def _found(self, job: Job, known: Known | None, body: Body) -> Look:
         try:
@@ -162,18 +215,29 @@ class Looker:
         document = None
         if finding.payload is not None:
             document = CapturedDocument(finding.payload, finding.rev, body.etag, finding.effects)
-        outcome = self._judge(job, finding, changed=document is not None)
+        outcome = self._judge(job, finding, known, changed=document is not None)
+        # Whatever its document says, the package is there.
+        unheld = self._breaker.tripped
         if finding.stale:
-            return Look(outcome, known, document=document, release=body.release)
+            return Look(outcome, known, document=document, unheld=unheld, release=body.release)
         return Look(
-            outcome, known, packument, choice, finding.effects, document, release=body.release
+            outcome,
+            known,
+            packument,
+            choice,
+            finding.effects,
+            document,
+            unheld=unheld,
+            release=body.release,
         )
 
     async def _examined(
         self, job: Job, known: Known | None, body: Body
     ) -> tuple[Finding, Choice | None, Packument | None]:
         """What the document is, and either what to fetch or the document to choose from."""
-        question = Question(job.package, known, _announced(job), self._following_since())
+        believed = self._second_looks.believes(_asked(job), self._clock.now())
+        since = self._following_since()
+        question = Question(job.package, known, _announced(job), since, believed)
         if self._beside is not None and (document := _for_a_process(job, body)) is not None:
             there = await self._beside.examine(document, question, job.tarball_rows)
             if there is not None:
@@ -184,15 +248,9 @@ class Looker:
             here = await self._threads.run(self._examiner.examine, body.document, question)
         return here[0], None, here[1]
 
-    def _judge(self, job: Job, finding: Finding, *, changed: bool) -> Outcome:
-        if finding.stale:
-            return Failed(STALE, None, f"found {finding.rev}, announced {_announced(job)}")
-        row = job.work.get(PACKUMENT)
-        tries = row.attempts if row is not None and row.reason == STILL_THERE else 0
-        deleted = job.change is not None and job.change.deleted
-        if deleted and finding.is_living and tries < STILL_THERE_TRIES:
-            return Failed(STILL_THERE, None)
-        return Mirrored(changed=changed)
+    def _judge(self, job: Job, finding: Finding, known: Known | None, *, changed: bool) -> Outcome:
+        doubt = self._second_looks.judge(_asked(job), finding, known, self._clock.now())
+        return doubt or Mirrored(changed=changed)
 
 
 def _for_a_process(job: Job, body: Body) -> bytes | None:
@@ -213,6 +271,10 @@ def _announced(job: Job) -> str | None:
     return None if job.change is None or job.change.deleted else job.change.rev
 
 
+def _asked(job: Job) -> Asked:
+    return Asked(job.change, _announced(job), job.work.get(PACKUMENT))
+
+
 def _is_captured(job: Job, known: Known | None) -> bool:
     """Whether the very revision that was announced is captured, and nothing more is asked."""
     rev = _announced(job)
@@ -225,10 +287,10 @@ def _condition(job: Job, known: Known | None) -> tuple[str | None, bool]:
     """The ETag to ask with, and whether to go around caches.
 
     A change was announced: then a 304 would prove nothing (a proxy was seen stuck on one), so
-    the document is asked for whole. After a stale answer caches are gone around.
+    the document is asked for whole. After an answer that was not believed caches are gone around.
     """
     row = job.work.get(PACKUMENT)
-    bust = row is not None and row.reason == STALE
+    bust = row is not None and row.reason in _BUSTING
     if job.change is not None or job.force or known is None or known.state == "removed":
         return None, bust
     return known.etag, bust

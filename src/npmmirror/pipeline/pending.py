@@ -16,6 +16,7 @@ from npmmirror.index import (
 )
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.job import RETENTION, WANTED
+from npmmirror.pipeline.removal import DECISIONS
 
 ROW_BYTES = 1000
 """What a record weighs at least, with the rows that are made of it."""
@@ -50,7 +51,7 @@ class Pending:
         self.names.add(record.name)
         if record.kind in {Kind.TARBALL, Kind.DROPPED}:
             self.files.add((record.name, record.facts["version"]))
-        else:
+        elif not _is_word_alone(record):
             self.whole.add(record.name)
 
     def bars(self, record: Record) -> bool:
@@ -58,7 +59,7 @@ class Pending:
 
         Within a group that the mirror wrote none ever is: a mark was lost in between.
         """
-        if record.name is None:
+        if record.name is None or _is_word_alone(record):
             return False
         if record.kind in {Kind.TARBALL, Kind.DROPPED}:
             erased = any(erasure.name == record.name for erasure in self.erasures)
@@ -100,3 +101,8 @@ class Pending:
             earlier_marks=tuple(marks[:-1]),
             mark=marks[-1] if marks else None,
         )
+
+
+def _is_word_alone(record: Record) -> bool:
+    """Whether the record is a decision of which the index holds nothing."""
+    return record.kind is Kind.DECISION and record.facts.get("what") in DECISIONS.values()

@@ -256,7 +256,7 @@ def _gone(record: Record, known: Known) -> StoredGone:
         name=record.name or "",
         ordinal=record.ordinal,
         at=record.at,
-        event=removed_event(known),
+        event=removed_event(known, record.facts["evidence"]),
         reason=record.facts["reason"],
         seq=record.facts.get("seq"),
     )

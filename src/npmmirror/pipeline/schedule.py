@@ -5,8 +5,11 @@ from datetime import datetime, timedelta
 
 from npmmirror.clock import Clock, timestamp
 
-STALE_QUICK_TRIES = 8
-"""A document older than announced is usually right within seconds: so many quick looks first."""
+QUICK_TRIES = 8
+"""A document older than announced is usually right within seconds: so many quick looks first,
+each `QUICK_SECONDS` after the one before, over `QUICK_SPAN_SECONDS` at least."""
+QUICK_SECONDS = (1.0, 8.0)
+QUICK_SPAN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,21 @@ class Schedule:
         pause = min(self.first_seconds * 2.0**doublings, self.longest_seconds)
         return self._in(self.clock.jitter(pause / 2, pause))
 
-    def after_stale(self, attempts: int) -> datetime | None:
-        """When to look again after a document came older than announced."""
-        if attempts <= STALE_QUICK_TRIES:
-            return self._in(self.clock.jitter(1.0, 8.0))
-        return self.after(attempts - STALE_QUICK_TRIES)
+    def after_stale(self, attempts: int, since: datetime) -> datetime | None:
+        """When to look again after a document came older than announced, the first time `since`."""
+        if attempts > QUICK_TRIES:
+            return self.after(attempts - QUICK_TRIES)
+        return self.soon(QUICK_TRIES - attempts, since)
+
+    def soon(self, tries_left: int, since: datetime) -> datetime:
+        """The next of some quick looks, so many of which are left behind it.
+
+        Where chance made the ones before too quick, what is left takes longer, within its bounds.
+        """
+        low, high = QUICK_SECONDS
+        spent = (self.clock.now() - since).total_seconds()
+        least = QUICK_SPAN_SECONDS - spent - high * tries_left
+        return self._in(self.clock.jitter(min(max(least, low), high), high))
 
     def now(self) -> str:
         """The time, as text."""

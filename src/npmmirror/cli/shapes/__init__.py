@@ -16,6 +16,7 @@ from npmmirror.cli.shapes.coverage import (
     WrittenManifest,
 )
 from npmmirror.cli.shapes.package import Package, Revision, Version
+from npmmirror.cli.shapes.removals import RemovalList, RemovalsDecided
 from npmmirror.cli.shapes.status import Status
 from npmmirror.cli.shapes.work import (
     ConfigChecked,
@@ -43,6 +44,9 @@ SHAPES: dict[str, Any] = {
     "reindex": Reindexed,
     "erase": Erased,
     "reset": Reset,
+    "removals list": RemovalList,
+    "removals confirm": RemovalsDecided,
+    "removals discard": RemovalsDecided,
     "buffer status": BufferStatus,
     "buffer peek": list[Peeked],
     "config check": ConfigChecked,

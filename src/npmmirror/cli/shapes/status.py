@@ -117,6 +117,14 @@ class Disk(Shape):
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class HeldRemovals(Shape):
+    """What the breaker holds."""
+
+    tripped: bool
+    held: int
+    since: str | None
+
+
 class Status(Shape):
     """What `status` prints; with `--watch` a line each time."""
 
@@ -130,6 +138,7 @@ class Status(Shape):
     work_list: Counts
     dead_letters: Counts
     skips: Counts
+    removals: HeldRemovals
     last_errors: list[LastError]
     last_change: LastChange | None
     last_commit: LastCommit | None

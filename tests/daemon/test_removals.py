@@ -1,0 +1,429 @@
+"""Deletions against the scripted upstream: what is believed, what is held, what stays."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from npmmirror.archive import CaptureReader
+from npmmirror.capture import Kind, Record
+from npmmirror.daemon.reindex import reindex
+from npmmirror.daemon.removal_list import RemovalList
+from npmmirror.daemon.removals import decide_alone
+from npmmirror.pipeline.removal import Verdict
+from npmmirror.testing import ScriptedRegistry, ScriptedUpstream, faults
+from tests.daemon.conftest import Open, RunningMirror
+from tests.daemon.derived import derived, differences
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE = {"confirm_removal_hours": 0}
+FIVE = {**AT_ONCE, "removal_breaker_packages": 5}
+SECONDS = 1 / 3600
+
+
+def events(here: RunningMirror, package: str) -> list[str]:
+    """The kinds of a package's events, in their order."""
+    return [row[1] for row in here.end_state().packages[package].events]
+
+
+def removed(here: RunningMirror) -> int:
+    """How many removals are recorded."""
+    [(count,)] = here.rows("SELECT count(*) FROM events WHERE kind = 'package_removed'")
+    return int(count)
+
+
+def evidence(here: RunningMirror, package: str) -> dict[str, Any]:
+    """What the newest removal of a package says."""
+    [(detail,)] = here.rows(
+        "SELECT detail FROM events JOIN packages AS p ON p.id = package_id "  # noqa: S608 - ours
+        f"WHERE kind = 'package_removed' AND p.name = '{package}' ORDER BY events.id DESC LIMIT 1"
+    )
+    told: dict[str, Any] = json.loads(detail)
+    return told
+
+
+def logged(here: RunningMirror, *kinds: Kind) -> list[Record]:
+    """The records of some kinds in the capture log."""
+    with CaptureReader(here.config.storage.data_dir / "captures") as reader:
+        return [each for each in reader.scan() if isinstance(each, Record) and each.kind in kinds]
+
+
+async def listed(here: RunningMirror, state: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """What `npmmirror removals list` has, by its parts."""
+    found: dict[str, list[dict[str, Any]]] = {"held": [], "confirming": [], "gone": []}
+    async for part, items in RemovalList(here.config, state).pages():
+        found.setdefault(part, []).extend(items)
+    return found
+
+
+async def decided(
+    here: RunningMirror, verdict: Verdict, names: list[str] | None = None
+) -> dict[str, Any]:
+    """What the daemon reports of a decision in the end."""
+    async with here.control() as client:
+        reports = [report async for report in client.decide_removals(verdict, names)]
+    assert reports[-1].pop("end")
+    return reports[-1]
+
+
+def publish(registry: ScriptedRegistry, count: int) -> list[str]:
+    """Some packages of one version each."""
+    names = [f"p{number}" for number in range(count)]
+    for name in names:
+        registry.publish(name, "1.0.0")
+    return names
+
+
+def remove(registry: ScriptedRegistry, names: Sequence[str]) -> None:
+    """Take packages away wholly."""
+    for name in names:
+        registry.remove(name)
+
+
+async def test_404_and_451_are_told_apart_in_the_evidence(mirror: Open) -> None:
+    """Both are the state `removed`; what was answered, how often, and the feed's word are kept."""
+    async with mirror(policy=AT_ONCE) as here:
+        registry = here.upstream.registry
+        publish(registry, 2)
+        async with here.running():
+            await here.at_head()
+            here.upstream.fault("packument", faults.Status(451), name="p1", times=None)
+            registry.remove("p0")
+            registry.deprecate("p1", "1.0.0", "gone")
+            await here.until(lambda s: s["totals"]["packages"] == {"removed": 2})
+        assert evidence(here, "p0") == {
+            "versions": 1,
+            "status": 404,
+            "answers": 3,
+            "feed": "deleted",
+        }
+        assert evidence(here, "p1") == {"versions": 1, "status": 451, "answers": 3}
+        reasons = {item["package"]: item["reason"] for item in (await listed(here))["gone"]}
+        assert reasons == {"p0": "not_found", "p1": "legal_reasons"}
+        gone = [record.facts["evidence"] for record in logged(here, Kind.GONE)]
+        assert all(each["first_at"] for each in gone)
+
+
+async def test_the_ends_of_packages_are_told_apart(mirror: Open) -> None:
+    """Removed, unpublished, held for security: each its state, reason, event and holdings."""
+    async with mirror(policy=AT_ONCE) as here:
+        registry = here.upstream.registry
+        publish(registry, 4)
+        async with here.running():
+            await here.at_head()
+            registry.remove("p0")
+            registry.unpublish("p1")
+            registry.security_hold("p2")
+            await here.until(
+                lambda s: s["totals"]["packages"].get("removed") == 1 and s["mirror"]["at_head"]
+            )
+        assert [events(here, name)[-1] for name in ("p0", "p1", "p2")] == [
+            "package_removed",
+            "package_unpublished",
+            "security_hold",
+        ]
+        gone = {item["package"]: item for item in (await listed(here))["gone"]}
+        assert {name: item["state"] for name, item in gone.items()} == {
+            "p0": "removed",
+            "p1": "unpublished",
+            "p2": "security_hold",
+        }
+        assert all(item["tarballs"] >= 1 and item["tarball_bytes"] for item in gone.values())
+        only = await listed(here, "unpublished")
+        assert [item["package"] for item in only["gone"]] == ["p1"]
+
+
+async def test_the_feeds_deleted_row_needs_the_hours_too(mirror: Open) -> None:
+    """A package that is deleted and published again within minutes was never removed."""
+    async with mirror(policy={"confirm_removal_hours": 2 * SECONDS}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.remove("left-pad")
+            await here.until(lambda s: s["work_list"].get("not_found"))
+            [confirming] = (await listed(here))["confirming"]
+            assert confirming["deleted_by_feed"]
+            assert confirming["needed"] == 3
+            registry.publish("left-pad", "2.0.0")
+            await here.at_head()
+        assert "package_removed" not in events(here, "left-pad")
+        assert "package_restored" not in events(here, "left-pad")
+
+
+async def test_a_package_that_comes_back_is_restored(mirror: Open) -> None:
+    """Removed for sure, then there again: an event, and nothing that was held is gone."""
+    async with mirror(policy=AT_ONCE) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.remove("left-pad")
+            await here.until(lambda s: s["totals"]["packages"] == {"removed": 1})
+            registry.publish("left-pad", "2.0.0")
+            await here.at_head()
+        told = events(here, "left-pad")
+        assert told.index("package_removed") < told.index("package_restored")
+        assert (await listed(here))["gone"] == []
+
+
+async def test_an_answer_in_between_starts_counting_over(mirror: Open) -> None:
+    """404, 404, the document, 404, 404: no three in a row."""
+    async with mirror(policy={"confirm_removal_hours": SECONDS, "tarballs": "none"}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            for _ in range(2):
+                here.upstream.fault("packument", faults.Status(404), times=2)
+                registry.deprecate("left-pad", "1.0.0", "old")
+                await here.at_head()
+        assert events(here, "left-pad").count("package_removed") == 0
+
+
+async def test_a_later_change_starts_counting_over(mirror: Open) -> None:
+    """The feed says that it is there: the answers from before count no more."""
+    async with mirror(policy={"confirm_removal_hours": 3 * SECONDS}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            here.upstream.fault("packument", faults.Status(404), times=None)
+            registry.remove("left-pad")
+            await here.until(
+                lambda _: [row["answers"] for row in confirming(here)] == [2],
+            )
+            registry.publish("left-pad", "2.0.0")
+            await here.until(
+                lambda _: [row["answers"] for row in confirming(here)] == [1],
+            )
+
+
+def confirming(here: RunningMirror) -> list[dict[str, Any]]:
+    """The rows of documents that were not there."""
+    rows = here.rows("SELECT attempts FROM work_list WHERE reason = 'not_found' AND item = ''")
+    return [{"answers": attempts} for (attempts,) in rows]
+
+
+async def test_the_404s_of_december_2024_remove_nothing(mirror: Open) -> None:
+    """Hundreds of live packages answer 404 for a while, whatever the feed says: all stay live."""
+    async with mirror(policy={"confirm_removal_hours": 1.0, "tarballs": "none"}) as here:
+        registry = here.upstream.registry
+        names = publish(registry, 300)
+        async with here.running():
+            await here.at_head()
+            maintenance = here.upstream.fault("packument", faults.Status(404), times=None)
+            for name in names:
+                registry.deprecate(name, "1.0.0", "changed under maintenance")
+            await here.until(lambda s: s["work_list"].get("not_found") == 300)
+            here.upstream.heal(maintenance)
+            async with here.control() as client:
+                await client.retry([])
+            status = await here.at_head()
+        assert status["totals"]["packages"] == {"live": 300}
+        assert removed(here) == 0
+        [(deprecated,)] = here.rows("SELECT count(*) FROM events WHERE kind = 'deprecated'")
+        assert deprecated == 300
+
+
+async def test_hundreds_that_vanish_at_once_trip_the_breaker(mirror: Open) -> None:
+    """Up to the limit they are recorded; all others are held, with one alarm."""
+    limits = {"removal_breaker_packages": 50, "removal_breaker_percent": 0}
+    policy = {**AT_ONCE, **limits, "tarballs": "none"}
+    async with mirror(policy=policy) as here:
+        registry = here.upstream.registry
+        names = publish(registry, 300)
+        async with here.running():
+            await here.at_head()
+            with capture_logs() as lines:
+                remove(registry, names)
+                status = await here.until(lambda s: s["removals"]["held"] == 250)
+            alarms = [line for line in lines if line["event"] == "removal_breaker_tripped"]
+            assert [line["log_level"] for line in alarms] == ["error"]
+            assert alarms[0]["removals"] > 50
+            assert status["removals"]["tripped"]
+            assert status["totals"]["packages"] == {"live": 250, "removed": 50}
+        assert removed(here) == 50
+        held = (await listed(here))["held"]
+        assert len(held) == 250
+        assert held[0]["evidence"]["answers"] == 3
+        assert held[0]["reason"] == "not_found"
+
+
+async def test_a_share_of_the_live_packages_trips_it_too(mirror: Open) -> None:
+    """Five percent of a small mirror; but not where that is a handful."""
+    policy = {**AT_ONCE, "removal_breaker_packages": 0, "tarballs": "none"}
+    async with mirror(policy=policy) as here:
+        registry = here.upstream.registry
+        names = publish(registry, 60)
+        async with here.running():
+            await here.at_head()
+            remove(registry, names[:20])
+            await here.until(lambda s: s["totals"]["packages"] == {"live": 40, "removed": 20})
+            remove(registry, names[20:22])
+            status = await here.until(lambda s: s["removals"]["held"] == 2)
+            assert status["totals"]["packages"]["removed"] == 20
+
+
+async def tripped(here: RunningMirror, count: int = 8) -> list[str]:
+    """Have the breaker hold what is beyond five."""
+    registry = here.upstream.registry
+    names = publish(registry, count)
+    await here.at_head()
+    remove(registry, names)
+    await here.until(lambda s: s["removals"]["held"] == count - 5)
+    return [item["package"] for item in (await listed(here, "held"))["held"]]
+
+
+async def test_what_is_confirmed_is_recorded(mirror: Open) -> None:
+    """By the daemon: one, then the rest; each a decision and a record, and the breaker closes."""
+    async with mirror(policy=FIVE) as here:
+        async with here.running():
+            held = await tripped(here)
+            first = await decided(here, "confirm", [held[0], "nobody"])
+            assert first == {
+                "decision": "confirm",
+                "packages": 1,
+                "unknown": ["nobody"],
+                "left": 2,
+            }
+            assert (await decided(here, "confirm"))["packages"] == 2
+            status = await here.at_head()
+            assert status["removals"] == {"tripped": False, "held": 0, "since": None}
+            assert status["totals"]["packages"] == {"removed": 8}
+            # What was decided counts no more: the next one is no storm.
+            here.upstream.registry.publish("late", "1.0.0")
+            await here.at_head()
+            here.upstream.registry.remove("late")
+            await here.until(lambda s: s["totals"]["packages"] == {"removed": 9})
+        assert evidence(here, held[0])["confirmed_by"] == "operator"
+        decisions = logged(here, Kind.DECISION)
+        assert [record.facts["what"] for record in decisions] == ["confirm_removal"] * 3
+        assert removed(here) == 9
+
+
+async def test_what_is_discarded_is_looked_at_anew(mirror: Open) -> None:
+    """No event; a row of the work list for later, which finds the package again."""
+    policy = {**FIVE, "confirm_removal_hours": SECONDS}
+    async with mirror(policy=policy) as here:
+        async with here.running():
+            held = await tripped(here)
+            for name in held:
+                here.upstream.registry.publish(name, "2.0.0", announce="never")
+            await decided(here, "discard")
+            status = await here.until(
+                lambda s: (
+                    s["totals"]["packages"] == {"live": 3, "removed": 5} and s["mirror"]["at_head"]
+                )
+            )
+            assert not status["removals"]["tripped"]
+        assert [record.facts["what"] for record in logged(here, Kind.DECISION)] == [
+            "discard_removal"
+        ] * 3
+        assert all("version_published" in events(here, name) for name in held)
+        assert removed(here) == 5
+
+
+async def test_what_comes_back_is_let_go_of(mirror: Open) -> None:
+    """A held package whose change is announced, or that answers again, waits for nobody."""
+    policy = {**FIVE, "confirm_removal_hours": SECONDS}
+    async with mirror(policy=policy) as here:
+        async with here.running():
+            held = await tripped(here)
+            here.upstream.registry.publish(held[0], "2.0.0")
+            await here.until(lambda s: s["removals"]["held"] == 2)
+            for name in held[1:]:
+                here.upstream.registry.publish(name, "2.0.0", announce="never")
+            await here.until(lambda s: s["removals"]["held"] == 0 and s["mirror"]["at_head"])
+        assert all("package_restored" not in events(here, name) for name in held)
+        assert removed(here) == 5
+
+
+async def test_the_breaker_outlasts_a_restart(mirror: Open) -> None:
+    """What is held stays so, what vanishes then is held as well, and a decision needs no daemon."""
+    async with mirror(policy=FIVE) as here:
+        async with here.running():
+            await tripped(here)
+            here.upstream.registry.publish("late", "1.0.0")
+            await here.until(lambda s: s["totals"]["packages"].get("live") == 4)
+        async with here.running():
+            assert (await here.status())["removals"]["held"] == 3
+            here.upstream.registry.remove("late")
+            await here.until(lambda s: s["removals"]["held"] == 4)
+        report = await decide_alone(here.config, "confirm", None, tell=lambda _: None)
+        assert report == {"decision": "confirm", "packages": 4, "unknown": [], "left": 0}
+        assert removed(here) == 9
+
+
+async def test_the_window_outlasts_a_restart(mirror: Open) -> None:
+    """Removals of the last hour count also where another process recorded them."""
+    async with mirror(policy=FIVE) as here:
+        registry = here.upstream.registry
+        names = publish(registry, 6)
+        async with here.running():
+            await here.at_head()
+            remove(registry, names[:5])
+            await here.until(lambda s: s["totals"]["packages"].get("removed") == 5)
+        registry.remove(names[5])
+        async with here.running():
+            await here.until(lambda s: s["removals"]["held"] == 1)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_rebuilt_index_has_the_same_removals(mirror: Open, lost: bool) -> None:
+    """No event twice; what is held is taken over from the index before, where there is one."""
+    async with mirror(policy=FIVE) as here:
+        async with here.running():
+            held = await tripped(here)
+            await decided(here, "confirm", held[:1])
+            await decided(here, "discard", held[1:2])
+        index: Path = here.config.storage.index_path
+        before = derived(index)
+        if lost:
+            for path in index.parent.glob(f"{index.name}*"):
+                path.unlink()
+        rebuilt = await reindex(here.config, lambda _: None)
+        assert rebuilt.whole
+        assert differences(before, derived(index)) == []
+        still = [] if lost else held[2:]
+        assert [item["package"] for item in (await listed(here))["held"]] == still
+        async with here.running():
+            assert (await here.status())["removals"]["held"] == len(still)
+        assert removed(here) == 6
+
+
+async def test_decisions_wait_for_a_look_under_way(mirror: Open) -> None:
+    """A held package that is being looked at: its document counts, not the decision behind it."""
+    async with mirror(policy=FIVE) as here:
+        registry = here.upstream.registry
+        async with here.running():
+            held = await tripped(here)
+            asked = here.upstream.count("packument", held[0])
+            here.upstream.fault("packument", faults.Stall(), name=held[0], times=1)
+            registry.publish(held[0], "2.0.0")
+            await here.upstream.asked("packument", held[0], times=asked + 1)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(decided, here, "confirm", [held[0]])
+                await here.until(lambda s: s["fetch"]["waiting"] == 1)
+                here.upstream.release()
+            await here.until(lambda s: s["removals"]["held"] == 2)
+        assert "package_removed" not in events(here, held[0])
+        assert removed(here) == 5
+
+
+async def test_removals_of_packages_never_captured_are_none(mirror: Open) -> None:
+    """Nothing to remove, nothing to hold."""
+    upstream = ScriptedUpstream()
+    async with mirror(upstream, policy=FIVE) as here:
+        registry = here.upstream.registry
+        names = publish(registry, 10)
+        remove(registry, names)
+        async with here.running():
+            status = await here.at_head()
+        assert status["removals"]["held"] == 0
+        assert status["skips"] == {"gone_before_capture": 10}
