@@ -22,6 +22,12 @@ class StorageError(NpmmirrorError):
     """The data directory, the archive, the index or the buffer cannot be used as it is."""
 
 
+class FeedStalledError(NpmmirrorError):
+    """The feed stands still for this process, whatever it did about it (EX_UNAVAILABLE)."""
+
+    exit_status: ClassVar[int] = 69
+
+
 class LockedError(NpmmirrorError):
     """Another process holds the data directory and does not answer (EX_TEMPFAIL)."""
 

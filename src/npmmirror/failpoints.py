@@ -36,6 +36,8 @@ FAILPOINTS: Final = frozenset(
         "follow.page_read",
         "follow.page_appended",
         "follow.page_received",
+        "follow.head_fell",
+        "follow.head_taken",
         # buffer
         "buffer.before_commit",
         "buffer.committed",

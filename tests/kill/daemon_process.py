@@ -132,6 +132,14 @@ class MirrorDaemon:
         assert status in {None, -signal.SIGKILL}, self._ended(status)
         return status is not None
 
+    def ended(self, seconds: float) -> int | None:
+        """Its exit status, where it ends by itself within so many seconds."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def seconds_to_start(self) -> float | None:
         """How long the last start took until the daemon said so; None where it never did."""
         for line in self._lines():

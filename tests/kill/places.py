@@ -23,7 +23,9 @@ ONCE |= {name for name in FAILPOINTS if name.startswith("start.")}
 """Passed once in the life of a process, or once within any time that a test has."""
 OF_COMMANDS = frozenset(name for name in FAILPOINTS if name.startswith(("reset.", "retire.")))
 """Passed by a command, never by a daemon; `tests/daemon/test_reset.py` kills there."""
-ALWAYS = sorted(FAILPOINTS - FIRST_START - OF_COMMANDS)
+OF_FALLEN_HEADS = frozenset({"follow.head_fell", "follow.head_taken"})
+"""Passed where the feed's head goes back; `tests/faithful/test_overlap_kills.py` kills there."""
+ALWAYS = sorted(FAILPOINTS - FIRST_START - OF_COMMANDS - OF_FALLEN_HEADS)
 
 
 def _tear_the_tail(pair: Pair) -> None:

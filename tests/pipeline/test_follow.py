@@ -24,9 +24,10 @@ class Feed(Upstream):
         self.quiet = anyio.Event()
         self.end: Seq = 0
 
-    async def changes(self, since: Seq, limit: int, *, descending: bool = False) -> Page:
+    async def changes(self, since: Seq | None, limit: int, *, descending: bool = False) -> Page:
         """See `Upstream.changes`."""
         del limit, descending
+        since = 0 if since is None else since
         self.asked.append(since)
         if not self.answers:
             self.quiet.set()

@@ -120,6 +120,7 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     totals = report["totals"]
     yield "daemon", _daemon(report, times)
     yield "feed", _feed(report["feed"])
+    yield from (("", text) for text in _watched(report["feed"], times))
     if report["daemon"] is not None:
         yield "mirror", _mirror(report["mirror"], times)
     yield from (("buffer", text) for text in _buffer(report["buffer"]))
@@ -171,6 +172,18 @@ def _feed(feed: Report) -> str:
         text += f", {lag:,} behind the head" if lag else ", at the head"
     text += f" of {visible(str(feed['url']))}"
     return f"{text}; {paint(visible(feed['error']), 'red')}" if feed["error"] else text
+
+
+def _watched(feed: Report, times: Times) -> Iterator[str]:
+    """What came late, stood still or went back; nothing where nothing did."""
+    if feed["late_rows"]:
+        yield f"{plural(feed['late_rows'], 'row')} came late"
+    if feed["rebuilds"]:
+        times_made = plural(feed["rebuilds"], "time")
+        yield paint(f"it stood still: connected anew {times_made}", "yellow")
+    if (fallen := feed["head_went_back"]) is not None:
+        told = f"its head went back from {fallen['before']:,} to {fallen['after']:,}"
+        yield paint(f"{told}, {times.tell(fallen['at'])}", "red")
 
 
 def _mirror(mirror: Report, times: Times) -> str:

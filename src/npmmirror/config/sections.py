@@ -94,6 +94,41 @@ class FollowSection(Section):
         description="How long to wait between two looks at the feed once its end is reached, in "
         "seconds. Behind the end there is no wait.",
     )
+    overlap_seqs: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        10_000,
+        description="How many seqs back the feed is read again now and then, for rows that were "
+        "inserted late. Does nothing where seqs are no numbers. 0: only overlap_minutes counts.",
+    )
+    overlap_minutes: Annotated[float, Field(ge=0, le=4320)] = Field(
+        180.0,
+        description="How old each stretch of the feed is, in minutes, when it is read again for "
+        "the last time. npm shows rows up to two hours late. 0: only overlap_seqs counts.",
+    )
+    overlap_every_minutes: Seconds = Field(
+        10.0,
+        description="How long to wait between two such readings, in minutes. They are made at the "
+        "end of the feed only.",
+    )
+    head_fall_minutes: Seconds = Field(
+        10.0,
+        description="How long the feed's head must lie below the cursor, in minutes, until the "
+        "mirror believes that it went back, goes on from there, and asks for a reconciliation.",
+    )
+    stall_minutes: Annotated[float, Field(ge=0)] = Field(
+        10.0,
+        description="How long the cursor may stand still while the feed goes on, in minutes, until "
+        "the connection to the feed is made anew. 0: for ever.",
+    )
+    stall_lag: Annotated[int, Field(ge=0)] = Field(
+        200,
+        description="By how many seqs the follow lag may grow from its lowest, at the end of the "
+        "feed, until the connection to the feed is made anew. 0: by any.",
+    )
+    stall_restarts: Annotated[int, Field(ge=0)] = Field(
+        3,
+        description="How many new connections may bring no progress before the daemon ends with "
+        "exit status 69, for systemd to start it again. 0: it never does.",
+    )
 
 
 class FetchSection(Section):

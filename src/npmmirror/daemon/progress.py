@@ -66,6 +66,7 @@ class Progress:
             throttled=now.throttled - before.throttled,
             errors=dict((now.errors - before.errors).most_common()),
             follow_lag=self._follower.lag,
+            drift=self._follower.drift,
             mirror_lag=self._mirror_lag(buffered),
             oldest_seconds=self._oldest_seconds(),
             buffered=buffered,

@@ -5,7 +5,7 @@ Loads nothing of what a daemon is made of: `npmmirror status` is to be quick.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -16,6 +16,9 @@ from npmmirror.config import Config, StorageSection
 from npmmirror.daemon.disks import Disks, Found, one_each
 from npmmirror.daemon.index_file import index_of
 from npmmirror.index import IndexReader, IndexStatus
+
+if TYPE_CHECKING:
+    from npmmirror.pipeline.follow import Follower
 
 Report = dict[str, Any]
 
@@ -33,7 +36,7 @@ async def resting_report(config: Config) -> Report:
     return {
         "version": __version__,
         "daemon": None,
-        "feed": feed_report(index.cursor, None, url, None),
+        "feed": feed_report(index.cursor, None, url, None) | watch_report(index),
         "mirror": {"lag": None, "oldest_unfinished_at": None, "at_head": None},
         "buffer": {
             "backend": config.buffer.backend,
@@ -62,6 +65,22 @@ def feed_report(cursor: Seq | None, head: Seq | None, url: str | None, error: st
     if head is not None and head == cursor:
         lag = 0
     return {"url": url, "cursor": cursor, "head": head, "follow_lag": lag, "error": error}
+
+
+def watch_report(index: IndexStatus, follower: "Follower | None" = None) -> Report:
+    """What keeps the feed honest: rows that came late, a head that fell, a feed that stood still.
+
+    Counts are those since the daemon's start.
+    """
+    fallen = index.regression
+    overlap = follower.overlap if follower is not None else None
+    return {
+        "drift": follower.drift if follower is not None else None,
+        "late_rows": overlap.late_rows if overlap is not None else None,
+        "window_read_at": overlap.read_at if overlap is not None else None,
+        "rebuilds": follower.rebuilds if follower is not None else None,
+        "head_went_back": asdict(fallen) if fallen is not None else None,
+    }
 
 
 def index_report(index: IndexStatus) -> Report:

@@ -17,6 +17,7 @@ from npmmirror.config import Config
 from npmmirror.control.address import socket_path
 from npmmirror.control.server import ControlServer
 from npmmirror.daemon.buffers import open_buffer
+from npmmirror.daemon.feed_follower import FeedFollower
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
@@ -24,10 +25,11 @@ from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
+from npmmirror.errors import FeedStalledError
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError
 from npmmirror.memory import give_back
-from npmmirror.pipeline.follow import Follower
+from npmmirror.pipeline.follow import HeadFellError
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
@@ -95,18 +97,16 @@ class Daemon:
         self._config = mirror.config
         self._answering = anyio.Event()
         """Set where the daemon follows, or waits for somebody, and is to be asked about it."""
-        self._follower = Follower(
-            mirror.upstream,
-            buffer,
-            mirror.recorder.receive_page,
-            clock,
-            source=source.feed or "",
-            page_rows=mirror.config.follow.page_rows,
-            poll_seconds=mirror.config.follow.poll_seconds,
-        )
+        self._following = FeedFollower(mirror, buffer, clock, feed=source.feed or "")
+        self._follower = self._following.follower
+        self._gave_up: FeedStalledError | None = None
 
     async def run(self, stop: anyio.Event) -> None:
-        """Work until told to stop, then drain."""
+        """Work until told to stop, then drain.
+
+        Raises:
+            FeedStalledError: the feed stands still; what was in work is finished.
+        """
         log.info(
             "started",
             version=__version__,
@@ -122,6 +122,8 @@ class Daemon:
             await self._mirror.run(stop, *producers)
             serving.cancel_scope.cancel()
         log.info("stopped", finished=self._mirror.recorder.finished)
+        if self._gave_up is not None:
+            raise self._gave_up
 
     async def _follow(self, stop: anyio.Event, serving: TaskGroup) -> None:
         """Find where to go on, then follow and read the buffer.
@@ -149,19 +151,44 @@ class Daemon:
                 await self._trim()
                 self._answering.set()
                 following.set()
-                await self._follow_through(cursor, watermark)
+                try:
+                    await self._follow_through(cursor, watermark)
+                except FeedStalledError as error:
+                    log.error("feed_given_up", error=str(error))  # noqa: TRY400 - no bug of ours
+                    self._gave_up = error
+                    stop.set()
+                    await anyio.sleep_forever()
 
     async def _follow_through(self, cursor: Seq, watermark: Watermark) -> None:
-        """Follow and read the buffer until it is not what it was any more."""
+        """Follow and read the buffer, until it or the feed is not what it was any more."""
+        fallen: HeadFellError | None = None
+        stalled: FeedStalledError | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 watched = self._mirror.liveness.run
-                tasks.start_soon(watched, "follow", self._follower.run, cursor)
+                tasks.start_soon(watched, "follow", self._following.run, cursor)
                 reader = self._mirror.feed.read_buffer
                 tasks.start_soon(watched, "feed", reader, self._buffer, watermark)
         except* BufferChangedError as errors:
             log.warning("buffer_changed", detail=str(errors.exceptions[0]))
+        except* HeadFellError as errors:
+            fallen = next(one for one in errors.exceptions if isinstance(one, HeadFellError))
+        except* FeedStalledError as errors:
+            stalled = next(one for one in errors.exceptions if isinstance(one, FeedStalledError))
+        if stalled is not None:
+            raise stalled
+        if fallen is not None:
+            await self._take_head(fallen.head)
+            return
         await self._clock.sleep(self._clock.jitter(BUFFER_SECONDS / 2, BUFFER_SECONDS))
+
+    async def _take_head(self, head: int) -> None:
+        """Go on from the feed's new head; where that cannot be noted now, it is found out again."""
+        try:
+            await self._following.take_head(head)
+        except (BufferUnavailableError, BufferChangedError, IndexUnavailableError) as error:
+            log.warning("head_not_taken", error=str(error))
+            await self._clock.sleep(BUFFER_SECONDS)
 
     async def _patient_standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, as soon as the buffer answers; who waits for it can be asked."""

@@ -17,6 +17,7 @@ from npmmirror.daemon.resting import (
     index_report,
     resting_report,
     set_aside,
+    watch_report,
 )
 from npmmirror.pipeline.follow import Follower
 from npmmirror.sqlite import storable
@@ -58,7 +59,8 @@ class Live:
                 "started_at": self.started_at,
                 "state": "draining" if self.draining.is_set() else "running",
             },
-            "feed": feed_report(cursor, head, self.source.feed, self.follower.error),
+            "feed": feed_report(cursor, head, self.source.feed, self.follower.error)
+            | watch_report(index, self.follower),
             "mirror": {
                 **lag,
                 "at_head": head is not None and head == cursor and idle and not index.work_list,

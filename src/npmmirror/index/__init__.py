@@ -1,6 +1,7 @@
 """The index over the archive: index.db, its one writer and its readers."""
 
 from npmmirror.index.auditing import StoredRow
+from npmmirror.index.feed_notes import FeedNotes, Regression, SeenCursor
 from npmmirror.index.group import (
     Check,
     Finished,
@@ -27,6 +28,7 @@ from npmmirror.index.writer import IndexWriter
 __all__ = [
     "Check",
     "EventRow",
+    "FeedNotes",
     "Finished",
     "Group",
     "HeldFile",
@@ -38,9 +40,11 @@ __all__ = [
     "KeptReceipt",
     "Mark",
     "PackageRow",
+    "Regression",
     "Resumption",
     "RevisionRow",
     "Schema",
+    "SeenCursor",
     "Skip",
     "StoredDocument",
     "StoredDrop",

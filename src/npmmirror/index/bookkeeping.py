@@ -100,6 +100,12 @@ async def rewind(
     now: Transaction, cursor: Seq, checkpoint: Position, last_receipt: int | None
 ) -> None:
     """Set cursor and checkpoint, and forget the receipts behind `last_receipt` (None: all)."""
+    # What was read behind that receipt is read again, and lies in no window until then.
+    await now.run(
+        "DELETE FROM cursors WHERE seen_at > coalesce("
+        "(SELECT received_at FROM receipts WHERE number = ?), '')",
+        (last_receipt,),
+    )
     await now.run("DELETE FROM receipts WHERE number > ?", (last_receipt or 0,))
     await now.run(_SET_CURSOR, (_seq(cursor),))
     await now.run(_SET_CHECKPOINT, (checkpoint.buffer, checkpoint.value))
@@ -122,6 +128,7 @@ async def set_cursor(now: Transaction, cursor: Seq) -> None:
 async def forget_cursor(now: Transaction) -> None:
     """Forget the cursor and its receipts; what is in the buffer is still worked off."""
     await now.run("DELETE FROM receipts")
+    await now.run("DELETE FROM cursors")
     await now.run("UPDATE progress SET cursor = NULL")
 
 

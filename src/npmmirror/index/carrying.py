@@ -13,12 +13,12 @@ RECONCILE: Final = "reconcile"
 """The resumption that asks for a reconciliation: nothing of it is done yet."""
 CARRIED: Final = frozenset(
     {
-        *("meta", "skips", "checks", "resumptions", "work_list"),
+        *("meta", "skips", "checks", "resumptions", "work_list", "regressions"),
         *("held_removals", "removal_breaker"),
     }
 )
 """Operational tables that are taken over wherever the index before can be read."""
-CARRIED_IF_COMMON: Final = frozenset({"progress", "receipts", "finished"})
+CARRIED_IF_COMMON: Final = frozenset({"progress", "receipts", "finished", "cursors"})
 """Those that say what is finished: taken over only where the log holds all that it was made of."""
 
 _AGREES: Final = """
@@ -77,6 +77,10 @@ JOIN main.packages AS n ON n.name = o.name
 """
 _ALWAYS: Final = (_NAMES, _SKIPS, _CHECKS, _RESUMPTIONS, _META, _WORK, _SKIPPED)
 _IF_COMMON: Final = (_PROGRESS, _RECEIPTS, _FINISHED)
+_REGRESSIONS: Final = "INSERT OR REPLACE INTO main.regressions SELECT * FROM old.regressions"
+_CURSORS: Final = "INSERT OR REPLACE INTO main.cursors SELECT * FROM old.cursors"
+_WITH_FEED_NOTES: Final = 3
+"""The schema that brought the last two."""
 # What has a newer record by now is not gone, or is so already.
 _HELD_REMOVALS: Final = """
 INSERT OR REPLACE INTO main.held_removals
@@ -116,6 +120,9 @@ async def carry(now: Transaction) -> bool | None:
     [(agrees,)] = await now.rows(_AGREES)
     for statement in (*_ALWAYS, *(_IF_COMMON if agrees else ())):
         await now.run(statement)
+    if theirs >= _WITH_FEED_NOTES:
+        for statement in (_REGRESSIONS, *((_CURSORS,) if agrees else ())):
+            await now.run(statement)
     if theirs >= _WITH_BREAKER:
         for statement in (_HELD_REMOVALS, _BREAKER):
             await now.run(statement)
@@ -124,7 +131,9 @@ async def carry(now: Transaction) -> bool | None:
 
 async def carry_progress(now: Transaction) -> None:
     """Take over how far the feed was read, and nothing that was made of it."""
-    for statement in (_PROGRESS, _RECEIPTS):
+    [(theirs,)] = await now.rows("PRAGMA old.user_version")
+    notes = (_REGRESSIONS, _CURSORS) if theirs >= _WITH_FEED_NOTES else ()
+    for statement in (_PROGRESS, _RECEIPTS, *notes):
         await now.run(statement)
 
 
@@ -134,7 +143,13 @@ async def take_bearings(now: Transaction, at: str) -> None:
     marked = await bookkeeping.last_marked_cursor(now)
     if cursor is None and marked is not None:
         await bookkeeping.set_cursor(now, marked)
+    await ask_reconciliation(now, at)
+
+
+async def ask_reconciliation(now: Transaction, at: str) -> None:
+    """Have a reconciliation begin from its beginning, also where one is under way."""
     await now.run(
-        "INSERT OR IGNORE INTO resumptions (command, started_at, place) VALUES (?, ?, '')",
+        "INSERT INTO resumptions (command, started_at, place) VALUES (?, ?, '') "
+        "ON CONFLICT DO UPDATE SET started_at = excluded.started_at, place = ''",
         (RECONCILE, at),
     )

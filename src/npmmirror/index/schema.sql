@@ -194,6 +194,21 @@ CREATE TABLE receipts (
     finished      INTEGER NOT NULL   -- 1: the checkpoint is past it
 ) STRICT;
 
+-- OPERATIONAL. Where the cursor was when: by them the trailing window of the feed is read again.
+CREATE TABLE cursors (
+    number  INTEGER PRIMARY KEY,
+    seen_at TEXT NOT NULL,     -- when the feed was read as far as this
+    cursor  ANY NOT NULL,
+    rows    INTEGER NOT NULL   -- how many rows lie between the one before and this
+) STRICT;
+
+-- OPERATIONAL. When the head of the feed was found below the cursor.
+CREATE TABLE regressions (
+    at     TEXT PRIMARY KEY,
+    before ANY NOT NULL,       -- the cursor, which the feed's head fell below
+    after  ANY NOT NULL        -- the head that following went on from
+) STRICT, WITHOUT ROWID;
+
 -- OPERATIONAL. The last change of each package that is finished, so that a row of the feed that is
 -- seen twice is known.
 CREATE TABLE finished (

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from npmmirror.change import Seq
-from npmmirror.index import bookkeeping, removals, worklist
+from npmmirror.index import bookkeeping, feed_notes, removals, worklist
 from npmmirror.index.group import Mark
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
@@ -47,6 +47,7 @@ class IndexStatus:
     checkpoint: Position | None
     receipts: int
     last_mark: Mark | None
+    regression: feed_notes.Regression | None = None
     held_removals: int = 0
     held_since: str | None = None
 
@@ -83,6 +84,7 @@ async def status(now: Transaction) -> IndexStatus:
         checkpoint=checkpoint,
         receipts=receipts,
         last_mark=await bookkeeping.last_mark(now),
+        regression=await feed_notes.last_regression(now),
         held_removals=held.held,
         held_since=held.held_since,
     )

@@ -13,6 +13,7 @@ from npmmirror.change import Seq
 from npmmirror.effects import Known
 from npmmirror.failpoints import reach
 from npmmirror.index import bookkeeping, carrying, erasing, known, removals, statements
+from npmmirror.index.feed_notes import FeedNotes
 from npmmirror.index.group import (
     Check,
     Group,
@@ -52,6 +53,7 @@ class IndexWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.feed_notes = FeedNotes(database)
 
     @classmethod
     async def open(cls, path: Path, schema: Schema | None = None, *, lazy: bool = False) -> Self:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -64,7 +65,8 @@ class Upstream:
         self._feed_caps = Caps(limits.max_feed_bytes, limits.max_feed_bytes)
         self._clock = clock
         self._retried = Retrier(attempts, waits, clock, self.traffic)
-        self._session = Session(
+        made = partial(
+            Session,
             addresses=self._addresses,
             user_agent=user_agent,
             timeouts=timeouts,
@@ -73,6 +75,8 @@ class Upstream:
             clock=clock,
             traffic=self.traffic,
         )
+        self._session = made()
+        self._feed_session = made(beside=self._session)
         self._given_threads = threads
         self._stack = AsyncExitStack()
 
@@ -81,7 +85,8 @@ class Upstream:
         self._threads = self._given_threads or self._stack.enter_context(
             WorkerThreads(1, "npmmirror-upstream")
         )
-        await self._stack.enter_async_context(self._session)
+        for session in (self._session, self._feed_session):
+            await self._stack.enter_async_context(session)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -100,8 +105,15 @@ class Upstream:
         url = self._addresses.changes(None, 1, descending=True)
         return Head((await self._parsed(read_page, url)).last_seq, None)
 
-    async def changes(self, since: Seq, limit: int, *, descending: bool = False) -> Page:
-        """Up to `limit` (10,000 at most) changes behind the cursor `since`; 0 is the beginning."""
+    async def reconnect_feed(self) -> None:
+        """Close the connections that `head` and `changes` use; they are made anew when needed."""
+        await self._feed_session.reconnect()
+
+    async def changes(self, since: Seq | None, limit: int, *, descending: bool = False) -> Page:
+        """Up to `limit` (10,000 at most) changes behind the cursor `since`; 0 is the beginning.
+
+        The newest first where they are `descending`; then None leaves the cursor out.
+        """
         self._need_feed()
         url = self._addresses.changes(since, limit, descending=descending)
         return await self._parsed(read_page, url)
@@ -109,7 +121,8 @@ class Upstream:
     async def all_docs(self, *, startkey: str | None, limit: int) -> Listing:
         """One page of all packages by name, from `startkey` on: that one is given again."""
         self._need_feed()
-        return await self._parsed(read_listing, self._addresses.all_docs(startkey, limit))
+        url = self._addresses.all_docs(startkey, limit)
+        return await self._parsed(read_listing, url, self._session)
 
     async def packument(
         self,
@@ -153,12 +166,14 @@ class Upstream:
     def _unseen(self) -> str:
         return f"{self._clock.jitter(0.0, 1.0):.12f}"[2:]
 
-    async def _parsed(self, read: Callable[[bytes], T], url: URL) -> T:
-        raw = await self._retried(lambda: self._document(url))
+    async def _parsed(
+        self, read: Callable[[bytes], T], url: URL, session: Session | None = None
+    ) -> T:
+        raw = await self._retried(lambda: self._document(url, session or self._feed_session))
         return await self._threads.run(read, raw) if len(raw) > SMALL else read(raw)
 
-    async def _document(self, url: URL) -> bytes:
-        with await self._session.answer(url, DOCUMENT) as answer:
+    async def _document(self, url: URL, session: Session) -> bytes:
+        with await session.answer(url, DOCUMENT) as answer:
             if answer.status != 200:
                 raise await unexpected(answer)
             body = await read_body(answer, self._feed_caps, self._threads)

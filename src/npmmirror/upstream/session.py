@@ -101,7 +101,10 @@ class _Host:
 
 
 class Session:
-    """Sends GET requests for one upstream. An async context manager."""
+    """Sends GET requests for one upstream. An async context manager.
+
+    One that is made `beside` another keeps connections of its own, and shares its throttles.
+    """
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class Session:
         patience: float,
         clock: Clock,
         traffic: Traffic,
+        beside: "Session | None" = None,
     ) -> None:
         self._addresses = addresses
         self._headers = {"User-Agent": user_agent}
@@ -127,12 +131,28 @@ class Session:
         self._patience = patience
         self._clock = clock
         self._traffic = traffic
-        self._hosts: dict[tuple[str, str | None, int | None], _Host] = {}
+        self._hosts: dict[tuple[str, str | None, int | None], _Host]
+        self._hosts = {} if beside is None else beside._hosts  # noqa: SLF001 - of the same class
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """The session, able to send."""
-        self._client = aiohttp.ClientSession(
+        self._client = self._connect()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def reconnect(self) -> None:
+        """Close the connections; requests to come make new ones, those under way fail."""
+        before, self._client = self._client, self._connect()
+        if before is not None:
+            await before.close()
+
+    def _connect(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             # The turnstiles bound the connections; a second bound here would let the waiting for
             # a place count as time to connect.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
@@ -141,12 +161,6 @@ class Session:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
 
     async def answer(self, url: URL, headers: Headers) -> Answer:
         """The answer to a GET, with its body unread; the caller has to leave its context.

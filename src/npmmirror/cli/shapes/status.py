@@ -25,6 +25,14 @@ class Daemon(Shape):
     state: str
 
 
+class HeadWentBack(Shape):
+    """When the feed's head was last found below the cursor."""
+
+    at: str
+    before: Seq
+    after: Seq
+
+
 class Feed(Shape):
     """How far the feed was read."""
 
@@ -33,6 +41,11 @@ class Feed(Shape):
     head: Seq | None
     follow_lag: int | None
     error: str | None
+    drift: int | None
+    late_rows: int | None
+    window_read_at: str | None
+    rebuilds: int | None
+    head_went_back: HeadWentBack | None
 
 
 class MirrorLag(Shape):
