@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from npmmirror.archive import CaptureReader
 from npmmirror.capture import Kind, Record
 from npmmirror.config import ConfigurationError
+from npmmirror.daemon import widening
+from npmmirror.daemon.selecting import read_policy
 from npmmirror.pipeline.sync import SyncReport
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.test_following import assert_files_match, held
 
 pytestmark = pytest.mark.anyio
+
+APPLIED = "SELECT value FROM meta WHERE key = 'policy_applied'"
 
 
 def skips(mirror: RunningMirror) -> set[tuple[str, str, str, str]]:
@@ -241,3 +246,121 @@ async def test_a_tarball_that_was_too_large_is_not_asked_for_with_each_change(
             registry.deprecate("left-pad", "1.0.0", "no")
             await here.at_head()
         assert here.upstream.count("tarball") == asked
+
+
+def another(here: RunningMirror, **policy: object) -> None:
+    """Give the mirror another policy from its next start on."""
+    section = here.config.policy.model_validate({**here.config.policy.model_dump(), **policy})
+    here.config = here.config.model_copy(update={"policy": section})
+
+
+async def applied(here: RunningMirror) -> None:
+    """Wait until the policy is applied, and what it wants is there."""
+    digest = read_policy(here.config.policy).digest
+    with anyio.fail_after(30):
+        while digest not in str(here.rows(APPLIED)):  # noqa: ASYNC110 - as another program would
+            await anyio.sleep(0.02)
+    await here.until(lambda status: not status["work_list"] and not status["fetch"]["in_work"])
+
+
+async def test_a_wider_policy_fetches_what_it_wants_now(mirror: Open) -> None:
+    """Packages that were skipped and tarballs that were left out, without any new change."""
+    policy = {"tarballs": "none", "allow": ["left-pad"]}
+    async with mirror(policy=policy) as here:
+        registry = here.upstream.registry
+        for name in ("left-pad", "react", "vue"):
+            registry.publish(name, "1.0.0")
+            registry.publish(name, "1.1.0")
+        async with here.running():
+            await here.at_head()
+        another(here, tarballs="all", allow=["left-pad", "react"])
+        async with here.running():
+            await applied(here)
+        assert held(here, "left-pad") == held(here, "react") == {"1.0.0", "1.1.0"}
+        assert {name for name, *_ in skips(here)} == {"vue"}
+        assert_files_match(here)
+
+
+async def test_a_policy_that_stays_asks_for_nothing(mirror: Open) -> None:
+    """The second start does not go through the index."""
+    async with mirror(policy={"tarballs": "none"}) as here:
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        for _ in range(2):
+            async with here.running():
+                await applied(here)
+        assert held(here, "left-pad") == set()
+
+
+async def test_what_was_pruned_comes_back_where_the_policy_wants_it_again(mirror: Open) -> None:
+    """What the policy had dropped it may have fetched again."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 1}) as here:
+        for minor in range(3):
+            here.upstream.registry.publish("left-pad", f"1.{minor}.0")
+            async with here.running():
+                await here.at_head()
+        assert held(here, "left-pad") == {"1.2.0"}
+        another(here, keep_versions=2)
+        async with here.running():
+            await applied(here)
+        assert held(here, "left-pad") == {"1.1.0", "1.2.0"}
+
+
+async def test_what_was_too_large_is_asked_for_where_more_is_allowed(mirror: Open) -> None:
+    """And the skip goes with it."""
+    async with mirror(policy={"tarballs": "all", "max_tarball_bytes": 100}) as here:
+        here.upstream.registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+        assert {reason for _, _, reason, _ in skips(here)} == {"too_large"}
+        another(here, max_tarball_bytes=1_000_000)
+        async with here.running():
+            await applied(here)
+        assert held(here, "left-pad") == {"1.0.0"}
+        assert skips(here) == set()
+
+
+async def test_a_walk_that_was_cut_off_goes_on(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the last package that it looked at; status tells of it meanwhile."""
+    monkeypatch.setattr(widening, "PAGE", 2)
+    async with mirror(policy={"tarballs": "none"}) as here:
+        registry = here.upstream.registry
+        for name in "abcdef":
+            registry.publish(name, "1.0.0")
+        async with here.running():
+            await here.at_head()
+        another(here, tarballs="all")
+        with monkeypatch.context() as patch:
+            patch.setattr(widening, "REST_SECONDS", 3600.0)
+            async with here.running():
+                status = await here.until(lambda status: status["policy_change"] is not None)
+        assert status["policy_change"] | {"since": ""} == {
+            "since": "",
+            "packages": 2,
+            "queued_packages": 0,
+            "queued_tarballs": 2,
+        }
+        async with here.running():
+            await applied(here)
+            assert (await here.status())["policy_change"] is None
+        assert all(held(here, name) == {"1.0.0"} for name in "abcdef")
+
+
+async def test_new_wants_what_was_published_since_following_began(mirror: Open) -> None:
+    """As if it had always been the policy: `latest`, and what came later."""
+    async with mirror(policy={"tarballs": "none"}) as here:
+        registry = here.upstream.registry
+        registry.set_time("2020-01-01T00:00:00.000Z")
+        for minor in range(3):
+            registry.publish("left-pad", f"1.{minor}.0")
+        async with here.running():
+            await here.at_head()
+            registry.set_time("2100-01-01T00:00:00.000Z")
+            registry.publish("left-pad", "2.0.0")
+            registry.publish("left-pad", "2.1.0")
+            await here.at_head()
+        another(here, tarballs="new")
+        async with here.running():
+            await applied(here)
+        assert held(here, "left-pad") == {"2.0.0", "2.1.0"}

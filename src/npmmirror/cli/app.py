@@ -17,6 +17,8 @@ from npmmirror.cli import (
     coverage,
     demo,
     erase,
+    policy,
+    prune,
     reindex,
     removals,
     reset,
@@ -51,13 +53,14 @@ app = typer.Typer(
 _PANELS = {
     "Mirror": (demo.demo, run.run, sync.sync, retry.retry),
     "Look": (status.status, show.show, coverage.coverage),
-    "Keep": (verify.verify, reindex.reindex, erase.erase, reset.reset),
+    "Keep": (verify.verify, prune.prune, reindex.reindex, erase.erase, reset.reset),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(_command)
 app.add_typer(buffer.group, name="buffer", cls=Group, rich_help_panel="Look")
 app.add_typer(removals.group, name="removals", cls=Group, rich_help_panel="Keep")
+app.add_typer(policy.group, name="policy", cls=Group, rich_help_panel="Look")
 app.add_typer(config.group, name="config", cls=Group, rich_help_panel="Set up")
 
 

@@ -141,12 +141,21 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     if report["removals"]["tripped"]:
         yield "removals", _removals(report["removals"], times)
     yield "skipped", _counts(report["skips"]) or "nothing"
+    if (change := report["policy_change"]) is not None:
+        yield "policy", _policy(change, times)
     for disk in report["disks"]:
         yield "disk", _disk(disk)
     if (change := report["last_change"]) is not None:
         version = f"@{change['latest_version']}" if change["latest_version"] else ""
         name = visible(f"{change['package']}{version}")
         yield "last change", f"{name}, {times.tell(change['observed_at'])}"
+
+
+def _policy(change: Report, times: Times) -> str:
+    queued = f"{plural(change['queued_packages'], 'package')} and "
+    queued += f"{plural(change['queued_tarballs'], 'tarball')} queued"
+    looked = f"{plural(change['packages'], 'package')} looked at, {queued}"
+    return f"changed; being applied since {times.tell(change['since'])}: {looked}"
 
 
 def _daemon(report: Report, times: Times) -> str:

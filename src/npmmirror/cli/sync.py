@@ -42,7 +42,7 @@ def sync(
         bool, typer.Option("--all-versions", help="The tarballs of all versions.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Ask upstream anew, whatever is held.")
+        bool, typer.Option("--force", help="Whatever is held, and whatever the policy says.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
@@ -214,7 +214,9 @@ def _conclude(ends: list[Report], asked: "Registry | None") -> None:
         if not end["complete"]:
             for line in _lacks(end):
                 complain(f"{visible(end['package'])}{line}")
-    if asked is not None and not any(_there(end) for end in ends):
+    if any(_is_refused(end) for end in ends):
+        complain("what the policy does not want, --force fetches all the same")
+    elif asked is not None and not any(_there(end) for end in ends):
         complain(_whom_it_asked(asked))
     complete = sum(end["complete"] for end in ends)
     tarballs = [size for end in ends for size in end["tarballs"].values()]
@@ -222,6 +224,12 @@ def _conclude(ends: list[Report], asked: "Registry | None") -> None:
         f"{complete:,} of {plural(len(ends), 'package')} complete; "
         f"{plural(len(tarballs), 'tarball')} fetched and verified ({shown_bytes(sum(tarballs))})"
     )
+
+
+def _is_refused(end: Report) -> bool:
+    """Whether the policy does not want something of it."""
+    reasons = (end["outcome"] or "", *end["missing"].values())
+    return any(reason.startswith("policy (") for reason in reasons)
 
 
 def _lacks(end: Report) -> Iterator[str]:

@@ -80,6 +80,12 @@ class ControlClient:
                     raise NpmmirrorError(report["error"])
                 yield report
 
+    async def prune(self, asked: Report) -> AsyncGenerator[Report, None]:
+        """Have deleted what the policy wants no longer; reports as they come."""
+        async with self._asked("POST", "/prune", asked) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
     async def verify(self, asked: Report) -> AsyncGenerator[Report, None]:
         """Have the archive verified; reports as they come."""
         async with self._asked("POST", "/verify", asked) as response:

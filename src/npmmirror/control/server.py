@@ -44,6 +44,13 @@ class Operations(Protocol):
         """Make work list rows due, dead letters included; all of them where none is named."""
         ...
 
+    def prune(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Delete the tarballs that the policy wants no longer; reports as they come.
+
+        The work is the daemon's, as that of `sync`.
+        """
+        ...
+
     def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
         """Hold the archive against index and upstream's claims; reports as they come.
 
@@ -75,6 +82,7 @@ class ControlServer:
                 web.post("/sync", self._sync),
                 web.post("/retry", self._retry),
                 web.post("/verify", self._verify),
+                web.post("/prune", self._prune),
                 web.post("/removals", self._removals),
             ]
         )
@@ -124,6 +132,10 @@ class ControlServer:
         asked = orjson.loads(await request.read())
         reports = self._operations.sync(list(asked["specs"]), dict(asked["options"]))
         return await _stream(request, reports)
+
+    async def _prune(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        return await _stream(request, self._operations.prune(asked))
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())

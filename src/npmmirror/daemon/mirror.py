@@ -26,6 +26,7 @@ from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.handout import Handout
+from npmmirror.pipeline.holding import Holding
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import Done, Job, Result
 from npmmirror.pipeline.look import Looker
@@ -126,6 +127,7 @@ class Mirror:
             clock,
         )
         self.feed = self._make_feed()
+        self.holding = Holding(self.gate, self.feed.let_go, clock)
         self.retirer = Retirer(
             opened.reader,
             opened.index,

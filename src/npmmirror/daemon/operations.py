@@ -11,6 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from npmmirror.clock import timestamp
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.removals import decide_for
+from npmmirror.daemon.shared_prune import SharedPrune
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.daemon.verification.shared import SharedVerification
@@ -34,6 +35,7 @@ class DaemonOperations:
         self._live = live
         self._tasks = tasks
         self._verification = SharedVerification(mirror, tasks)
+        self._pruning = SharedPrune(mirror, tasks)
 
     @property
     def draining(self) -> bool:
@@ -88,6 +90,10 @@ class DaemonOperations:
         work = partial(decide_for, self._mirror, asked["verdict"], asked["packages"], send)
         self._tasks.start_soon(work)
         return receive
+
+    def prune(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Delete what the policy wants no longer; reports as they come."""
+        return self._pruning.watch(asked)
 
     async def retry(self, packages: list[str]) -> int:
         """Make rows of the work list due now, dead letters included."""

@@ -15,6 +15,7 @@ from npmmirror.change import Seq, distance
 from npmmirror.config import Config, StorageSection
 from npmmirror.daemon.disks import Disks, Found, one_each
 from npmmirror.daemon.index_file import index_of
+from npmmirror.daemon.policy_change import change_report
 from npmmirror.index import IndexReader, IndexStatus
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def resting_report(config: Config) -> Report:
     async with await IndexReader.open(await index_of(config), connections=1) as reader:
         index = await reader.status()
         following = await reader.following()
+        policy_change = await change_report(reader)
     url = following.upstream if following is not None else None
     return {
         "version": __version__,
@@ -46,6 +48,7 @@ async def resting_report(config: Config) -> Report:
         },
         "fetch": None,
         **index_report(index),
+        "policy_change": policy_change,
         "disks": disks_report(await _disks(config, index).look()),
     }
 

@@ -22,9 +22,11 @@ from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.progress import Progress
+from npmmirror.daemon.pruning import finish_early
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
+from npmmirror.daemon.widening import Widening
 from npmmirror.errors import FeedStalledError
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError
@@ -139,6 +141,8 @@ class Daemon:
             serving.start_soon(_once, self._answering, partial(server.serve, started=listening))
             self._supervision.watch(self._mirror, live.glance)
             tasks.start_soon(_once, listening, self._supervision.ready)
+            tasks.start_soon(finish_early, self._mirror)
+            tasks.start_soon(_once, following, Widening(self._mirror).run)
             # Not before it is known when following began: what is news depends on it, now and when
             # the log is replayed.
             work_list = partial(

@@ -12,6 +12,7 @@ import anyio
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.pruning import prune as prune_mirror
 from npmmirror.daemon.verification.run import Asked, verify as verify_mirror
 from npmmirror.daemon.verification.tally import Report, Tell
 from npmmirror.pipeline.sync import SyncReport
@@ -120,6 +121,31 @@ async def verify(
 
     async def work(mirror: Mirror) -> None:
         reports.append(await verify_mirror(mirror, asked, tell, serves=True))
+
+    await _open_and(config, source, work, clock or SystemClock(), stop)
+    return reports[0] if reports else None
+
+
+async def prune(
+    config: Config,
+    source: Source,
+    digest: str,
+    *,
+    tell: Tell,
+    stop: anyio.Event | None = None,
+    clock: Clock | None = None,
+) -> Report | None:
+    """Delete the tarballs that the policy wants no longer; the report, None where it was stopped.
+
+    Nothing is asked of upstream.
+
+    Raises:
+        NpmmirrorError: the data directory cannot be used, or is in use.
+    """
+    reports: list[Report] = []
+
+    async def work(mirror: Mirror) -> None:
+        reports.append(await prune_mirror(mirror, digest, tell))
 
     await _open_and(config, source, work, clock or SystemClock(), stop)
     return reports[0] if reports else None

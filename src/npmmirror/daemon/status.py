@@ -11,6 +11,7 @@ from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableE
 from npmmirror.change import Seq, distance
 from npmmirror.daemon.glance import Glance
 from npmmirror.daemon.mirror import Mirror, Source
+from npmmirror.daemon.policy_change import change_report
 from npmmirror.daemon.resting import (
     disks_report,
     feed_report,
@@ -73,6 +74,7 @@ class Live:
             },
             "fetch": fetch,
             **index_report(index),
+            "policy_change": await change_report(self.mirror.opened.reader),
             "disks": disks_report(await self.mirror.disks.look()),
         }
 

@@ -1,11 +1,12 @@
 """The versions of packages with their files, as far as retention needs them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from npmmirror.outcome import HELD
+from npmmirror.outcome import HELD, WorkItem
 from npmmirror.sqlite import Row, Transaction, storable
 
 # One row with everything in it as JSON: see `known`.
@@ -15,7 +16,9 @@ SELECT p.name, p.state, p.latest,
         version, present, published_at, state, reason, size, path))
      FROM versions WHERE package_id = p.id {only}),
     (SELECT json_group_array(version) FROM skips WHERE package_id = p.id AND reason = 'too_large'),
-    (SELECT json_group_array(item) FROM work_list WHERE package_id = p.id)
+    (SELECT json_group_array(item) FROM work_list WHERE package_id = p.id),
+    EXISTS (SELECT 1 FROM skips
+            WHERE package_id = p.id AND version = '' AND reason = 'policy')
 FROM packages AS p
 """
 _HELD: Final = "AND state IN ('held', 'unverifiable')"
@@ -26,14 +29,13 @@ _SKIPPED: Final = (
     "SELECT version FROM skips WHERE reason = 'too_large' "
     "AND package_id = (SELECT id FROM packages WHERE name = ?)"
 )
-_SKIPPED_PACKAGES: Final = """
-SELECT p.name FROM packages AS p
-WHERE p.name > ?1 AND p.name <= ?2
-    AND EXISTS (SELECT 1 FROM skips AS s WHERE s.package_id = p.id AND s.version = ''
-                AND s.reason IN ('policy', 'too_large'))
-    AND NOT EXISTS (SELECT 1 FROM work_list AS w WHERE w.package_id = p.id AND w.item = '')
-ORDER BY p.name
-"""
+_APPLIED: Final = "policy_applied"
+"""The key of `meta` under which the policy stands that was applied last."""
+_NEW_WORK: Final = (
+    "INSERT OR IGNORE INTO work_list "
+    "(package_id, item, reason, not_before, attempts, deleted, since, detail) "
+    "SELECT id, ?, ?, ?, 0, 0, ?, '' FROM packages WHERE name = ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Shelf:
     """A package's versions. `latest` is what the dist-tag names, `state` the package's.
 
     `too_large` are the versions that were skipped for their size, `waiting` the items that are on
-    the work list.
+    the work list; `skipped` says that the policy did not want the package when it last changed.
     """
 
     package: str
@@ -68,6 +70,7 @@ class Shelf:
     versions: tuple[Shelved, ...]
     too_large: frozenset[str]
     waiting: frozenset[str]
+    skipped: bool
 
 
 async def shelf(now: Transaction, name: str) -> Shelf | None:
@@ -87,14 +90,26 @@ async def too_large(now: Transaction, name: str) -> set[str]:
     return {version for (version,) in await now.rows(_SKIPPED, (storable(name),))}
 
 
-async def skipped_packages(now: Transaction, after: str, last: str) -> list[str]:
-    """Packages in a range of names that were skipped as a whole and are not on the work list."""
-    rows = await now.rows(_SKIPPED_PACKAGES, (storable(after), storable(last)))
-    return [name for (name,) in rows]
+async def applied_policy(now: Transaction) -> str | None:
+    """What is kept of the policy that was applied last, in its owner's words."""
+    row = await now.row("SELECT value FROM meta WHERE key = ?", (_APPLIED,))
+    return row[0] if row is not None else None
+
+
+async def apply_policy(now: Transaction, text: str) -> None:
+    """Keep it."""
+    await now.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_APPLIED, text))
+
+
+async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> None:
+    """Put rows on the work list, but where there is one of the same item."""
+    for row in rows:
+        values = (storable(row.item), row.reason, row.not_before, row.since, storable(row.package))
+        await now.run(_NEW_WORK, values)
 
 
 def _shelf(row: Row) -> Shelf:
-    name, state, latest, versions, large, waiting = row
+    name, state, latest, versions, large, waiting, skipped = row
     found: list[list[Any]] = orjson.loads(versions)
     return Shelf(
         name,
@@ -103,4 +118,5 @@ def _shelf(row: Row) -> Shelf:
         tuple(Shelved(version, present == 1, *rest) for version, present, *rest in found),
         frozenset(orjson.loads(large)),
         frozenset(orjson.loads(waiting)),
+        skipped == 1,
     )

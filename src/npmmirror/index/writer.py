@@ -12,7 +12,7 @@ import orjson
 from npmmirror.change import Seq
 from npmmirror.effects import Known
 from npmmirror.failpoints import reach
-from npmmirror.index import bookkeeping, carrying, erasing, known, removals, statements
+from npmmirror.index import bookkeeping, carrying, erasing, known, removals, shelf, statements
 from npmmirror.index.feed_notes import FeedNotes
 from npmmirror.index.group import (
     Check,
@@ -24,6 +24,7 @@ from npmmirror.index.group import (
 )
 from npmmirror.index.rows import Batches, Compared, Package, cleaned, names
 from npmmirror.index.schema import KIND, IndexUnavailableError, Schema, own
+from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position, Receipt
 from npmmirror.sqlite import Batch, Database, Row, Transaction, listed, storable
 
@@ -248,6 +249,16 @@ class IndexWriter:
                 "INSERT OR REPLACE INTO resumptions VALUES (?, ?, ?)",
                 (note.command, note.started_at, note.place),
             )
+
+    async def apply_policy(self, text: str) -> None:
+        """Keep what is to be known of the policy that is applied by now."""
+        async with self._database.transaction() as now:
+            await shelf.apply_policy(now, text)
+
+    async def put_new_work(self, rows: Sequence[WorkItem]) -> None:
+        """Put rows on the work list; those that are there already stay as they are."""
+        async with self._database.transaction() as now:
+            await now.whole(partial(shelf.put_new_work, rows=rows))
 
     async def forget_resumption(self, command: str) -> None:
         """Forget it: the command came to its end."""

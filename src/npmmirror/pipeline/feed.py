@@ -258,6 +258,14 @@ class Feed:
         self._room.set()
         self._wake_work.set()
 
+    def let_go(self, package: str) -> None:
+        """Open the gate behind somebody who held it without a job."""
+        following = self._gate.release(package)
+        if following is not None:
+            self._promoted.append(following)
+            self._wake_promoted.set()
+        self._wake_work.set()
+
     def wake(self) -> None:
         """The work list has new rows."""
         self._wake_work.set()

@@ -155,11 +155,9 @@ class Retirer:
             return True
         files = [(name, version, path) for name, version, path in orjson.loads(note.place)]
         rows = await self._reader.stored([(name, version) for name, version, _ in files])
-        held = {key for key, row in rows.items() if row.held}
+        held = {(*key, row.path) for key, row in rows.items() if row.held}
         try:
-            await self._remove(
-                [path for name, version, path in files if (name, version) not in held]
-            )
+            await self._remove([file[2] for file in files if file not in held])
         except DiskFaultError as fault:
             log.warning("retired_files_remain", files=len(files), error=str(fault))
             return False

@@ -1,8 +1,10 @@
-"""Which files of a package the policy wants no longer. Pure; what is gone upstream is not judged."""
+"""Which files of a known package the policy wants, and which no longer. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from npmmirror.policy.selection import Candidate, Drop, Policy, Settings, judged
+from npmmirror.packument import instant
+from npmmirror.policy.selection import Candidate, Drop, Keep, Policy, Settings, age, judged
 
 LIVE = "live"
 """The one state of a package in which upstream's versions can be fetched again."""
@@ -30,3 +32,32 @@ def outnumbered(
     """Of a package that is wanted: what its name, age, size, or number drops."""
     verdicts = judged(settings, held, latest)
     return {version: verdict for version, verdict in verdicts.items() if isinstance(verdict, Drop)}
+
+
+def by_itself(
+    settings: Settings, present: Sequence[Candidate], latest: str | None, since: str | None
+) -> set[str]:
+    """The versions of a wanted package whose tarballs are wanted without being asked for.
+
+    `present` are all that upstream has, `since` is when following began (None: never). It is what
+    would have been fetched if the policy had always been this one. Where no tag `latest` is told,
+    the newest version counts.
+    """
+    verdicts = judged(settings, present, latest)
+    kept = [one for one in present if isinstance(verdicts[one.version], Keep)]
+    newest = latest or max(present, key=age, default=Candidate("")).version
+    began = instant(since)
+    match settings.tarballs:
+        case "none":
+            return set()
+        case "all":
+            return {one.version for one in kept}
+        case "latest":
+            return {one.version for one in kept if one.version == newest}
+        case "new":
+            return {one.version for one in kept if one.version == newest or _since(one, began)}
+
+
+def _since(one: Candidate, began: datetime | None) -> bool:
+    published = instant(one.published_at)
+    return began is not None and published is not None and published >= began

@@ -16,6 +16,7 @@ from npmmirror.cli.shapes.coverage import (
     WrittenManifest,
 )
 from npmmirror.cli.shapes.package import Package, Revision, Version
+from npmmirror.cli.shapes.policy import Explained, Pruned
 from npmmirror.cli.shapes.removals import RemovalList, RemovalsDecided
 from npmmirror.cli.shapes.status import Status
 from npmmirror.cli.shapes.work import (
@@ -41,6 +42,7 @@ SHAPES: dict[str, Any] = {
     "coverage manifest": WrittenManifest,
     "coverage check": CheckedManifest,
     "verify": Verified,
+    "prune": Pruned,
     "reindex": Reindexed,
     "erase": Erased,
     "reset": Reset,
@@ -49,6 +51,7 @@ SHAPES: dict[str, Any] = {
     "removals discard": RemovalsDecided,
     "buffer status": BufferStatus,
     "buffer peek": list[Peeked],
+    "policy explain": Explained,
     "config check": ConfigChecked,
     "config show": ConfigShown,
 }

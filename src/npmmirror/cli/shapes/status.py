@@ -113,6 +113,15 @@ class LastChange(Shape):
     observed_at: str
 
 
+class PolicyChange(Shape):
+    """How far a changed policy is applied."""
+
+    since: str
+    packages: int
+    queued_packages: int
+    queued_tarballs: int
+
+
 class LastCommit(Shape):
     """The last mark."""
 
@@ -152,6 +161,7 @@ class Status(Shape):
     dead_letters: Counts
     skips: Counts
     removals: HeldRemovals
+    policy_change: PolicyChange | None
     last_errors: list[LastError]
     last_change: LastChange | None
     last_commit: LastCommit | None

@@ -1,0 +1,100 @@
+"""`npmmirror policy explain`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from npmmirror.cli import completion
+from npmmirror.cli.help import Command
+from npmmirror.cli.output import columns, paint, plural, say, say_json, visible
+from npmmirror.errors import UsageError
+
+group = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Say what the policy wants, and why.\n\nExample: npmmirror policy explain left-pad",
+)
+
+Report = dict[str, Any]
+LISTED = 50
+"""Versions that are told; `--json` has all of them."""
+
+
+@group.command(cls=Command)
+def explain(
+    context: typer.Context,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[@VERSION|@TAG]",
+            help="The package, or one version of it.",
+            autocompletion=completion.packages,
+        ),
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Say which key or rule decides about a package and each of its versions.
+
+    Example: npmmirror policy explain left-pad@1.0.0
+    """
+    from npmmirror.cli.configuration import for_work  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.cli.interrupt import carry_out  # noqa: PLC0415 - as above
+    from npmmirror.daemon.explaining import explain as explained  # noqa: PLC0415 - as above
+    from npmmirror.policy import parse_spec  # noqa: PLC0415 - as above
+
+    try:
+        name, version = parse_spec(spec)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    config = for_work(context)
+    report = carry_out(lambda _: explained(config, name, version))
+    if as_json:
+        say_json(report)
+    else:
+        for line in _told(report):
+            say(line)
+
+
+def _told(report: Report) -> Iterator[str]:
+    word = paint("wanted", "green") if report["wanted"] else paint("not wanted", "red")
+    yield f"{visible(report['package'])}: {word}, by {_why(report)}"
+    if report["wanted"]:
+        settings = report["settings"].items()
+        yield from columns(
+            [(key, _value(one["value"]), one["rule"]) for key, one in settings], "  "
+        )
+    versions = report["versions"]
+    if versions:
+        yield f"{plural(len(versions), 'version')}, the newest first:"
+        yield from columns([list(_row(one)) for one in versions[:LISTED]], "  ")
+    if len(versions) > LISTED:
+        yield f"  and {len(versions) - LISTED:,} more: --json tells them"
+    if any(one["held"] and not one["wanted"] for one in versions):
+        yield "`npmmirror prune` deletes what is held and not wanted"
+
+
+def _row(one: Report) -> Iterator[str]:
+    yield one["version"]
+    yield "held" if one["held"] else "not held"
+    if one["gone"]:
+        yield "stays: upstream has it no longer" if one["held"] else "gone upstream"
+    elif not one["wanted"]:
+        yield f"not wanted, by {_why(one)}"
+    elif one["by_itself"]:
+        yield f"wanted, by {_why(one)}"
+    else:
+        yield "wanted where somebody asks for it (tarballs)"
+
+
+def _why(one: Report) -> str:
+    return f"{one['rule']}: {one['why']}" if one["why"] else str(one["rule"])
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:,}" if isinstance(value, int) else str(value)
