@@ -68,6 +68,14 @@ FAILPOINTS: Final = frozenset(
         "retire.noted",
         "retire.dropped",
         "retire.removed",
+        # backfill, reconcile
+        "bring.before_commit",
+        "bring.committed",
+        "backfill.names_kept",
+        "backfill.begun",
+        "backfill.listed_all",
+        "reconcile.scanned",
+        "reconcile.reported",
         # the command reset
         "reset.noted",
         "reset.logged",

@@ -99,7 +99,8 @@ class WorkItem:
     """A row of the work list. `item` is "" for the packument, else a version's tarball.
 
     `not_before` None marks a dead letter. `rev`, `seq` and `deleted` tell what was announced
-    (packument); `since` is when the row's trouble began.
+    (packument); `since` is when the row's trouble began. `origin` is who brought it, where that was
+    a backfill or a reconciliation (`npmmirror.origin`).
     """
 
     package: str
@@ -112,6 +113,7 @@ class WorkItem:
     since: str = ""
     detail: str = ""
     deleted: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def test_every_example_is_of_a_shape() -> None:
 def test_every_command_with_json_has_a_shape() -> None:
     """What a script may ask for is promised."""
     with_json = {name for name, command in COMMANDS.items() if "--json" in options(command)}
-    forms = ("show ", "coverage ")
+    forms = ("show ", "coverage ", "backfill ")
     assert with_json == {f"npmmirror {name}" for name in SHAPES if not name.startswith(forms)}
 
 

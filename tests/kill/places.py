@@ -21,7 +21,8 @@ ONCE = frozenset({"replay.sealed", "recovery.tail_copied", "recovery.tail_named"
 ONCE |= frozenset({"recovery.tail_cut", "buffer.trimmed", "buffer.blocks_deleted"})
 ONCE |= {name for name in FAILPOINTS if name.startswith("start.")}
 """Passed once in the life of a process, or once within any time that a test has."""
-OF_COMMANDS = frozenset(name for name in FAILPOINTS if name.startswith(("reset.", "retire.")))
+_COMMANDS = ("reset.", "bring.", "backfill.", "reconcile.", "retire.")
+OF_COMMANDS = frozenset(name for name in FAILPOINTS if name.startswith(_COMMANDS))
 """Passed by a command, never by a daemon; `tests/daemon/test_reset.py` kills there."""
 OF_FALLEN_HEADS = frozenset({"follow.head_fell", "follow.head_taken"})
 """Passed where the feed's head goes back; `tests/faithful/test_overlap_kills.py` kills there."""

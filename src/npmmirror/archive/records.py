@@ -34,10 +34,12 @@ def packument(
     rev: str | None = None,
     etag: str | None = None,
     stale: bool = False,
+    metadata_only: bool = False,
 ) -> NewRecord:
     """A document as it arrived. `announced` is kept only where the document has another `rev`.
 
-    It is null where the feed announced a change without any.
+    It is null where the feed announced a change without any. `metadata_only`: its tarballs were
+    not wanted, whatever the policy says.
     """
     facts = _known(
         seq=seq,
@@ -45,6 +47,7 @@ def packument(
         rev=rev,
         etag=etag,
         stale=stale or None,
+        metadata_only=metadata_only or None,
     )
     if seq is not None and announced is None and rev is not None:
         facts["announced"] = None  # left out, it would be the document's own

@@ -129,6 +129,11 @@ class FollowSection(Section):
         description="How many new connections may bring no progress before the daemon ends with "
         "exit status 69, for systemd to start it again. 0: it never does.",
     )
+    reconcile_days: Annotated[float, Field(ge=0)] = Field(
+        7.0,
+        description="How often the whole list of packages is held against the index, in days, "
+        "which finds what the feed lost. 0: never by itself, only by `npmmirror reconcile`.",
+    )
 
 
 class FetchSection(Section):

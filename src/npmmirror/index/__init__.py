@@ -1,6 +1,7 @@
 """The index over the archive: index.db, its one writer and its readers."""
 
 from npmmirror.index.auditing import StoredRow
+from npmmirror.index.bringing import Bringing, Brought
 from npmmirror.index.feed_notes import FeedNotes, Regression, SeenCursor
 from npmmirror.index.group import (
     Check,
@@ -26,6 +27,8 @@ from npmmirror.index.status import IndexStatus
 from npmmirror.index.writer import IndexWriter
 
 __all__ = [
+    "Bringing",
+    "Brought",
     "Check",
     "EventRow",
     "FeedNotes",

@@ -188,6 +188,19 @@ async def resumption(now: Transaction, command: str) -> Resumption | None:
     return Resumption(*row) if row is not None else None
 
 
+async def note_resumption(now: Transaction, note: Resumption) -> None:
+    """Note how far a long command came."""
+    await now.run(
+        "INSERT OR REPLACE INTO resumptions VALUES (?, ?, ?)",
+        (note.command, note.started_at, note.place),
+    )
+
+
+async def forget_resumption(now: Transaction, command: str) -> None:
+    """Forget it."""
+    await now.run("DELETE FROM resumptions WHERE command = ?", (command,))
+
+
 async def newest_ordinal(now: Transaction) -> int:
     """The newest record that left a row, those of files aside."""
     [(ordinal,)] = await now.rows(

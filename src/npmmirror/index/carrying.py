@@ -53,8 +53,9 @@ _META: Final = "INSERT OR IGNORE INTO main.meta SELECT * FROM old.meta"
 # A version that the archive knows nothing of cannot be fetched by itself.
 _WORK: Final = """
 INSERT OR REPLACE INTO main.work_list
-    (package_id, item, reason, not_before, attempts, rev, seq, deleted, since, detail)
-SELECT n.id, t.item, t.reason, t.not_before, t.attempts, t.rev, t.seq, t.deleted, t.since, t.detail
+    (package_id, item, reason, not_before, attempts, rev, seq, deleted, since, detail{origin})
+SELECT n.id, t.item, t.reason, t.not_before, t.attempts, t.rev, t.seq, t.deleted, t.since,
+    t.detail{theirs}
 FROM old.work_list AS t JOIN old.packages AS o ON o.id = t.package_id
 JOIN main.packages AS n ON n.name = o.name
 LEFT JOIN main.versions AS v ON v.package_id = n.id AND v.version = t.item
@@ -75,7 +76,9 @@ SELECT n.id, t.seq, t.rev, t.deleted
 FROM old.finished AS t JOIN old.packages AS o ON o.id = t.package_id
 JOIN main.packages AS n ON n.name = o.name
 """
-_ALWAYS: Final = (_NAMES, _SKIPS, _CHECKS, _RESUMPTIONS, _META, _WORK, _SKIPPED)
+_BEFORE_WORK: Final = (_NAMES, _SKIPS, _CHECKS, _RESUMPTIONS, _META)
+_WITH_ORIGIN: Final = 6
+"""The schema that brought the work list's `origin`."""
 _IF_COMMON: Final = (_PROGRESS, _RECEIPTS, _FINISHED)
 _REGRESSIONS: Final = "INSERT OR REPLACE INTO main.regressions SELECT * FROM old.regressions"
 _CURSORS: Final = "INSERT OR REPLACE INTO main.cursors SELECT * FROM old.cursors"
@@ -100,6 +103,13 @@ DELETE FROM work_list WHERE item <> '' AND NOT EXISTS (
 """
 
 
+def _work(schema: int) -> str:
+    """The statement for the work list of an index with that schema."""
+    if schema < _WITH_ORIGIN:
+        return _WORK.format(origin="", theirs="")
+    return _WORK.format(origin=", origin", theirs=", t.origin")
+
+
 async def drop_unwanted(now: Transaction) -> None:
     """Take off the work list what upstream has no longer: it was never asked for in time."""
     await now.run(_UNWANTED)
@@ -118,7 +128,8 @@ async def carry(now: Transaction) -> bool | None:
     if not 0 < theirs <= ours:
         return None
     [(agrees,)] = await now.rows(_AGREES)
-    for statement in (*_ALWAYS, *(_IF_COMMON if agrees else ())):
+    always = (*_BEFORE_WORK, _work(theirs), _SKIPPED)
+    for statement in (*always, *(_IF_COMMON if agrees else ())):
         await now.run(statement)
     if theirs >= _WITH_FEED_NOTES:
         for statement in (_REGRESSIONS, *((_CURSORS,) if agrees else ())):

@@ -11,7 +11,7 @@ import orjson
 from npmmirror.capture import Location
 from npmmirror.change import Seq
 from npmmirror.effects import DependencyFacts, Known
-from npmmirror.index import auditing, bookkeeping, known, listing, names, status, worklist
+from npmmirror.index import auditing, bookkeeping, bringing, known, listing, names, status, worklist
 from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
@@ -152,14 +152,17 @@ class IndexReader:
         rows_each: int,
         busy: Collection[str] = (),
         only: Collection[str] | None = None,
+        held: Collection[str] = (),
     ) -> dict[str, list[WorkItem]]:
         """The due rows of the work list, by package, those first that have waited longest.
 
         At most `packages` packages, none of them `busy`, and all of them of `only` where that is
-        given; at most `rows_each` rows of each, the packument's first.
+        given; at most `rows_each` rows of each, the packument's first. No package is chosen for a
+        row whose origin is among `held`.
         """
+        asked = worklist.Asked(now, packages, rows_each, busy, only, held)
         async with self._snapshot() as view:
-            return await worklist.due(view, worklist.Asked(now, packages, rows_each, busy, only))
+            return await worklist.due(view, asked)
 
     async def seconds_to_due(self, now: str) -> float | None:
         """How long until the next row falls due that is not due yet; None where there is none."""
@@ -283,6 +286,21 @@ class IndexReader:
         """How far a long command came; None where it is not in the middle of anything."""
         async with self._query() as now:
             return await bookkeeping.resumption(now, command)
+
+    async def untried(self, who: str, most: int) -> int:
+        """How many rows that somebody brought wait for their first try; counted up to `most`."""
+        async with self._query() as now:
+            return await bringing.untried(now, who, most)
+
+    async def failed(self, who: str) -> int:
+        """How many rows that somebody brought were tried and are not done."""
+        async with self._query() as now:
+            return await bringing.failed(now, who)
+
+    async def meta(self, key: str) -> str | None:
+        """What the index notes about itself under a key; None where it does not."""
+        async with self._query() as now:
+            return await bringing.meta(now, key)
 
     async def cursor(self) -> Seq | None:
         """The feed's cursor; None before the first."""

@@ -194,6 +194,7 @@ class Batches:
             yield (
                 *(self._id(item.package), item.item, item.reason, item.not_before),
                 *(item.attempts, item.rev, item.seq, item.deleted, item.since, item.detail),
+                item.origin,
             )
 
     def work_done(self) -> list[Row]:

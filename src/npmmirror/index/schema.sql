@@ -12,7 +12,8 @@
 
 -- OPERATIONAL. About this file. The schema's version is in PRAGMA user_version.
 CREATE TABLE meta (
-    key   TEXT PRIMARY KEY,  -- created_at, created_by (program and version)
+    key   TEXT PRIMARY KEY,  -- created_at, created_by (program and version); reconciled_at (the
+                             -- last reconciliation); backfilled (JSON: what a backfill brought)
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -233,10 +234,14 @@ CREATE TABLE work_list (
     deleted    INTEGER NOT NULL,
     since      TEXT NOT NULL,     -- when the trouble began
     detail     TEXT NOT NULL,
+    origin     TEXT NOT NULL DEFAULT '',  -- backfill or reconcile, where one of them brought it;
+                                          -- with _metadata behind it: documents alone are wanted
     UNIQUE (package_id, item)
 ) STRICT;
 
-CREATE INDEX work_due ON work_list (not_before, package_id) WHERE not_before IS NOT NULL;
+-- With the origin in it, so that rows of a backfill that is paused are passed over cheaply.
+CREATE INDEX work_due ON work_list (not_before, package_id, origin) WHERE not_before IS NOT NULL;
+CREATE INDEX work_brought ON work_list (origin, attempts, not_before) WHERE origin <> '';
 CREATE INDEX work_failed ON work_list (id) WHERE attempts > 0 OR not_before IS NULL;
 
 -- OPERATIONAL. Confirmed removals that the breaker holds until the operator decides: they have had no

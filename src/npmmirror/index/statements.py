@@ -143,8 +143,8 @@ UNSKIP: Final = Batch(
 
 WORK: Final = Batch(
     "INSERT OR REPLACE INTO work_list (package_id, item, reason, not_before, attempts, rev, seq, "
-    "deleted, since, detail) VALUES {rows}",
-    10,
+    "deleted, since, detail, origin) VALUES {rows}",
+    11,
 )
 
 WORK_DONE: Final = Batch(

@@ -10,7 +10,7 @@ from npmmirror.clock import moment
 from npmmirror.outcome import WorkItem
 from npmmirror.sqlite import Row, Transaction, storable
 
-_ITEM: Final = "item, reason, not_before, attempts, rev, seq, since, detail, deleted"
+_ITEM: Final = "item, reason, not_before, attempts, rev, seq, since, detail, origin, deleted"
 _IDS: Final = (
     "SELECT json_group_array(id) FROM packages WHERE name IN (SELECT value FROM json_each(?))"
 )
@@ -20,12 +20,14 @@ _CHOOSE: Final = """
 SELECT DISTINCT not_before, package_id FROM work_list
 WHERE not_before <= ? AND (not_before, package_id) > (?, ?)
   AND package_id NOT IN (SELECT value FROM json_each(?))
+  AND origin NOT IN (SELECT value FROM json_each(?))
 ORDER BY not_before, package_id LIMIT ?
 """
 _CHOOSE_ONLY: Final = """
 SELECT DISTINCT not_before, package_id FROM work_list
 WHERE not_before <= ? AND (not_before, package_id) > (?, ?)
   AND package_id NOT IN (SELECT value FROM json_each(?))
+  AND origin NOT IN (SELECT value FROM json_each(?))
   AND package_id IN (SELECT value FROM json_each(?))
 ORDER BY not_before, package_id LIMIT ?
 """
@@ -33,7 +35,7 @@ ORDER BY not_before, package_id LIMIT ?
 _ROWS: Final = """
 SELECT p.id, p.name, (
     SELECT json_group_array(json_array(
-        item, reason, not_before, attempts, rev, seq, since, detail, deleted))
+        item, reason, not_before, attempts, rev, seq, since, detail, origin, deleted))
     FROM (SELECT * FROM work_list WHERE package_id = p.id AND not_before <= ?1
           ORDER BY item LIMIT ?2))
 FROM packages AS p WHERE p.id IN (SELECT value FROM json_each(?3))
@@ -47,8 +49,8 @@ def names_json(names: Iterable[str]) -> str:
 
 def item_of(name: str, row: Sequence[Any]) -> WorkItem:
     """A row of the columns `_ITEM`."""
-    *values, deleted = row
-    return WorkItem(*(name, *values, deleted == 1))
+    *values, origin, deleted = row
+    return WorkItem(*(name, *values, deleted == 1, origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,20 @@ class Asked:
     rows_each: int
     busy: Collection[str]
     only: Collection[str] | None
+    held: Collection[str] = ()
 
 
 async def due(now: Transaction, asked: Asked) -> dict[str, list[WorkItem]]:
     """The due rows of so many packages, those first whose oldest row has waited longest."""
     passed = await _numbers(now, asked.busy)
     among = await _numbers(now, asked.only) if asked.only is not None else None
+    held = orjson.dumps([*asked.held]).decode()
     chosen: list[int] = []
     last: Row = ("", 0)
     while len(chosen) < asked.packages:
         wanted = asked.packages - len(chosen)
-        found = await _choose(now, (asked.at, *last, _json([*passed, *chosen])), among, wanted)
+        values = (asked.at, *last, _json([*passed, *chosen]), held)
+        found = await _choose(now, values, among, wanted)
         chosen += dict.fromkeys(number for _, number in found)
         if len(found) < wanted:
             break

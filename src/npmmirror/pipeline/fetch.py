@@ -239,7 +239,7 @@ class Fetcher:
         alone with its pauses and attempts, unless a person asks; so is what was too large.
         """
         effects = look.effects
-        if effects is None:
+        if effects is None or job.metadata_only:
             return ()
         if look.choice is not None:
             chosen = look.choice.versions
@@ -359,11 +359,12 @@ class Fetcher:
                 failed.reason,
                 timestamp(retry_at) if retry_at is not None else None,
                 attempts,
-                rev=change.rev if change is not None else None,
+                rev=change.rev if change is not None else job.announced_rev,
                 seq=change.seq if change is not None else None,
                 since=timestamp(since),
                 detail=failed.detail,
                 deleted=change.deleted if change is not None else False,
+                origin=row.origin if row is not None else "",
             )
         ]
 

@@ -7,6 +7,7 @@ from typing import Any
 from npmmirror.capture import Payload
 from npmmirror.change import Change
 from npmmirror.effects import Effects, Event
+from npmmirror.origin import is_metadata_only
 from npmmirror.outcome import Outcome, TarballOutcome, Work, WorkItem
 from npmmirror.pipeline.removal import Evidence, Verdict
 from npmmirror.policy import Want
@@ -56,6 +57,24 @@ class Job:
         self.force = self.force or other.force
         self.verdict = other.verdict or self.verdict
         self.replies += other.replies
+
+    @property
+    def announced_rev(self) -> str | None:
+        """The revision that the feed, or else a listing of it, tells of; None where none does.
+
+        The revision of a tombstone has no document.
+        """
+        if self.change is not None:
+            return None if self.change.deleted else self.change.rev
+        row = self.work.get(PACKUMENT)
+        return row.rev if row is not None and not row.deleted else None
+
+    @property
+    def metadata_only(self) -> bool:
+        """Whether no tarballs are wanted of what this brings: nobody asked, nothing changed."""
+        row = self.work.get(PACKUMENT)
+        asked = self.change is not None or self.want is not None
+        return row is not None and is_metadata_only(row.origin) and not asked
 
     @property
     def tarball_rows(self) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def append(archive: CaptureLog, done: Done) -> Logged:
                 rev=captured.rev,
                 etag=captured.etag,
                 stale=captured.effects is None,
+                metadata_only=done.job.metadata_only,
             )
         )
     if (word := done.decided) is not None:

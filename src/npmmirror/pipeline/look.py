@@ -267,8 +267,8 @@ def _let_go(body: Body) -> None:
 
 
 def _announced(job: Job) -> str | None:
-    """The revision that the document must have at least; a tombstone's own rev has no document."""
-    return None if job.change is None or job.change.deleted else job.change.rev
+    """The revision that the document must have at least."""
+    return job.announced_rev
 
 
 def _asked(job: Job) -> Asked:
@@ -291,6 +291,7 @@ def _condition(job: Job, known: Known | None) -> tuple[str | None, bool]:
     """
     row = job.work.get(PACKUMENT)
     bust = row is not None and row.reason in _BUSTING
-    if job.change is not None or job.force or known is None or known.state == "removed":
+    announced = job.change is not None or job.announced_rev is not None
+    if announced or job.force or known is None or known.state == "removed":
         return None, bust
     return known.etag, bust

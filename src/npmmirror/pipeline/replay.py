@@ -167,7 +167,7 @@ class Replay:
         packument = Packument.parse(raw, name=name)
         known = await self._index.known(name)
         effects = self._examiner.compare(packument, known, await self._since())
-        if self._policy is not None:
+        if self._policy is not None and not record.facts.get("metadata_only"):
             chosen = _chosen(self._policy, packument, effects, known)
             self._open.wanted |= dict.fromkeys((name, version) for version in chosen)
         return _document(record, effects)

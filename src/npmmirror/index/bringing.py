@@ -1,0 +1,133 @@
+"""Bringing packages onto the work list that nobody announced: by a listing, or by their names.
+
+Steps of a transaction. A listing is long: what is asked of SQLite is asked for many names at once,
+and nothing of it is read into memory but what is to be put.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from npmmirror.origin import origins
+from npmmirror.sqlite import Batch, Transaction, storable
+
+Name = tuple[str, str | None]
+"""A package, and the revision that a listing tells of it (None: it tells none)."""
+
+GENERATION_HELD: Final = (
+    "nullif(max(coalesce(CAST(p.rev AS INTEGER), 0), coalesce(CAST(f.rev AS INTEGER), 0)), 0)"
+)
+"""The number of the newest revision of a package that is captured or finished; NULL: not known.
+
+A cast takes the digits in front of a revision. A registry may tell no revisions in its documents:
+then the feed's word on the last change that is finished counts.
+"""
+_NAMES: Final = (
+    "INSERT INTO packages (name) SELECT value ->> 0 FROM json_each(?) WHERE true "
+    "ON CONFLICT DO NOTHING"
+)
+# An erased package stays erased: whoever lists it is not whoever had it erased.
+_WANTED: Final = f"""
+SELECT p.id, j.value ->> 1, w.package_id IS NOT NULL
+FROM json_each(?1) AS j CROSS JOIN packages AS p ON p.name = j.value ->> 0
+LEFT JOIN finished AS f ON f.package_id = p.id
+LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
+WHERE p.state IN ('', 'removed')
+   OR (p.state <> 'erased'
+       AND (?2 OR CAST(j.value ->> 1 AS INTEGER) > {GENERATION_HELD}))
+"""  # noqa: S608  a constant
+_UNLISTED: Final = """
+SELECT p.id, NULL, w.package_id IS NOT NULL
+FROM json_each(?1) AS j CROSS JOIN packages AS p ON p.name = j.value ->> 0
+LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
+WHERE p.state IN ('live', 'unpublished', 'security_hold')
+"""
+_PUT: Final = Batch(
+    "INSERT OR IGNORE INTO work_list "
+    "(package_id, item, reason, not_before, attempts, rev, deleted, since, detail, origin) "
+    "VALUES {rows}",
+    10,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bringing:
+    """How packages are brought: by whom, why, and when that is.
+
+    Of those that are captured only those are brought whose listed revision is newer, or all where
+    `ask_again`. `unlisted` ones are brought because they are held and a listing has them not.
+    """
+
+    origin: str
+    reason: str
+    at: str
+    ask_again: bool = False
+    unlisted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of them: `queued` are new rows; `waiting` had one before; the rest need none."""
+
+    queued: int = 0
+    waiting: int = 0
+
+
+async def bring(now: Transaction, names: Sequence[Name], how: Bringing) -> Brought:
+    """Put rows for the packuments of these packages, where they are wanted and none is there."""
+    revs = {storable(name): rev for name, rev in names}
+    given = orjson.dumps(list(revs.items())).decode()
+    if how.unlisted:
+        wanted = await now.rows(_UNLISTED, (given,))
+    else:
+        await now.run(_NAMES, (given,))
+        wanted = await now.rows(_WANTED, (given, how.ask_again))
+    rows = [
+        (package, "", how.reason, how.at, 0, rev, 0, how.at, "", how.origin)
+        for package, rev, waits in wanted
+        if not waits
+    ]
+    await now.run_batch(_PUT, rows)
+    return Brought(len(rows), len(wanted) - len(rows))
+
+
+async def untried(now: Transaction, who: str, most: int) -> int:
+    """How many rows that somebody brought wait for their first try; counted up to `most`."""
+    [(count,)] = await now.rows(
+        "SELECT count(*) FROM (SELECT 1 FROM work_list "
+        "WHERE origin IN (?, ?) AND origin <> '' AND attempts = 0 AND not_before IS NOT NULL "
+        "LIMIT ?)",
+        (*origins(who), most),
+    )
+    return int(count)
+
+
+async def failed(now: Transaction, who: str) -> int:
+    """How many rows that somebody brought were tried and are not done."""
+    [(count,)] = await now.rows(
+        "SELECT count(*) FROM work_list WHERE origin IN (?, ?) AND origin <> '' "
+        "AND (attempts > 0 OR not_before IS NULL)",
+        origins(who),
+    )
+    return int(count)
+
+
+async def withdraw(now: Transaction, who: str) -> int:
+    """Take back the rows that somebody brought and that were never tried; how many."""
+    return await now.run(
+        "DELETE FROM work_list WHERE origin IN (?, ?) AND origin <> '' AND attempts = 0",
+        origins(who),
+    )
+
+
+async def meta(now: Transaction, key: str) -> str | None:
+    """What the index notes about itself under a key."""
+    row = await now.row("SELECT value FROM meta WHERE key = ?", (key,))
+    return row[0] if row is not None else None
+
+
+async def set_meta(now: Transaction, key: str, value: str) -> None:
+    """Note something about the index."""
+    await now.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
