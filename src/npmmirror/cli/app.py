@@ -11,6 +11,7 @@ import typer
 
 from npmmirror import __version__
 from npmmirror.cli import (
+    backfill,
     buffer,
     completion,
     config,
@@ -19,6 +20,7 @@ from npmmirror.cli import (
     erase,
     policy,
     prune,
+    reconcile,
     reindex,
     removals,
     reset,
@@ -51,7 +53,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _PANELS = {
-    "Mirror": (demo.demo, run.run, sync.sync, retry.retry),
+    "Mirror": (
+        demo.demo,
+        run.run,
+        sync.sync,
+        retry.retry,
+        backfill.backfill,
+        reconcile.reconcile,
+    ),
     "Look": (status.status, show.show, coverage.coverage),
     "Keep": (verify.verify, prune.prune, reindex.reindex, erase.erase, reset.reset),
 }

@@ -15,7 +15,7 @@ from npmmirror.cli.output import (
     shown_bytes,
     visible,
 )
-from npmmirror.cli.times import Times
+from npmmirror.cli.times import Times, duration
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,12 +143,39 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     yield "skipped", _counts(report["skips"]) or "nothing"
     if (change := report["policy_change"]) is not None:
         yield "policy", _policy(change, times)
+    yield from _cold_start(report, times)
     for disk in report["disks"]:
         yield "disk", _disk(disk)
     if (change := report["last_change"]) is not None:
         version = f"@{change['latest_version']}" if change["latest_version"] else ""
         name = visible(f"{change['package']}{version}")
         yield "last change", f"{name}, {times.tell(change['observed_at'])}"
+
+
+def _cold_start(report: Report, times: Times) -> Iterator[tuple[str, str]]:
+    """What brings packages that nobody announces, where anything does."""
+    if (backfill := report["backfill"]) is not None:
+        yield "backfill", _backfill(backfill, times, at_work=report["daemon"] is not None)
+    if (now := report["reconciliation"]) is not None:
+        total = f" of {now['total']:,}" if now["total"] is not None else ""
+        began = times.tell(now["started_at"])
+        yield "reconciling", f"{now['phase']}, {now['done']:,}{total}, begun {began}"
+
+
+def _backfill(backfill: Report, times: Times, *, at_work: bool) -> str:
+    total = f" of {backfill['total']:,}" if backfill["total"] is not None else ""
+    text = f"{backfill['done']:,}{total} packages, begun {times.tell(backfill['started_at'])}"
+    if backfill["failed"]:
+        text += f", {backfill['failed']:,} failed so far"
+    if backfill["state"] == "paused":
+        return f"{paint('paused', 'yellow')} at {text}; `npmmirror backfill --resume` goes on"
+    if not at_work:
+        return f"{text}; nobody works at it: `npmmirror run` does, or `npmmirror backfill`"
+    if backfill["per_second"] is not None:
+        text += f", {backfill['per_second']:,.1f} a second"
+    if backfill["seconds_left"] is not None:
+        text += f", {duration(backfill['seconds_left'])} left"
+    return f"{text}; {paint(visible(backfill['error']), 'red')}" if backfill["error"] else text
 
 
 def _policy(change: Report, times: Times) -> str:

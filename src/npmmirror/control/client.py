@@ -1,6 +1,6 @@
 """A command's side of the control socket."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +92,33 @@ class ControlClient:
             async for line in response.content:
                 yield orjson.loads(line)
 
+    async def backfill(
+        self, asked: Report, names: AsyncIterable[bytes] | None
+    ) -> AsyncGenerator[Report, None]:
+        """Have packages brought that a listing or `names` names; reports as they come."""
+
+        async def body() -> AsyncIterator[bytes]:
+            yield orjson.dumps(asked) + b"\n"
+            if names is not None:
+                async for chunk in names:
+                    yield chunk
+
+        async with self._asked("POST", "/backfill", body()) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
+    async def steer_backfill(self, word: str) -> Report:
+        """Pause, resume or cancel it."""
+        async with self._asked("POST", f"/backfill/{word}", {}) as response:
+            report: Report = orjson.loads(await response.read())
+        return report
+
+    async def reconcile(self, asked: Report) -> AsyncGenerator[Report, None]:
+        """Have the index held against the list of all packages; reports as they come."""
+        async with self._asked("POST", "/reconcile", asked) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
     async def decide_removals(
         self, verdict: str, packages: list[str] | None
     ) -> AsyncGenerator[Report, None]:
@@ -103,11 +130,11 @@ class ControlClient:
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, route: str, body: Report | None
+        self, method: str, route: str, body: Report | AsyncIterator[bytes] | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("ControlClient is used outside its context")
-        data = orjson.dumps(body) if body is not None else None
+        data = orjson.dumps(body) if isinstance(body, dict) else body
         try:
             async with self._session.request(
                 method, f"http://daemon{route}", data=data

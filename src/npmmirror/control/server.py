@@ -1,6 +1,7 @@
 """The daemon's side of the control socket."""
 
 import contextlib
+from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ from npmmirror.errors import NpmmirrorError
 log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
+MOST_ASKED_BYTES = 64 << 20
+"""A lock file's 100,000 versions, or a million names."""
+_CHUNK_BYTES = 1 << 16
 FAILED = 422
 """The status of an answer that is a sentence about what was in the way."""
 STOPPING = "the daemon is stopping; ask again when it runs, or when it has ended"
@@ -42,6 +46,24 @@ class Operations(Protocol):
 
     async def retry(self, packages: list[str]) -> int:
         """Make work list rows due, dead letters included; all of them where none is named."""
+        ...
+
+    async def backfill(
+        self, asked: Report, names: AsyncIterable[bytes]
+    ) -> MemoryObjectReceiveStream[Report]:
+        """Begin a backfill, or watch the one that is under way; reports as they come.
+
+        `asked` has `wish`, as `npmmirror.backfill.Wish`, or null; `names` are the lines of a file.
+        The work is the daemon's, as that of `sync`.
+        """
+        ...
+
+    async def steer_backfill(self, word: str) -> Report:
+        """`pause`, `resume` or `cancel` it; `there` tells whether there was one."""
+        ...
+
+    def reconcile(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Hold the list of all packages against the index; reports as they come."""
         ...
 
     def prune(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
@@ -83,6 +105,9 @@ class ControlServer:
                 web.post("/retry", self._retry),
                 web.post("/verify", self._verify),
                 web.post("/prune", self._prune),
+                web.post("/backfill", self._backfill),
+                web.post("/backfill/{word:pause|resume|cancel}", self._steer_backfill),
+                web.post("/reconcile", self._reconcile),
                 web.post("/removals", self._removals),
             ]
         )
@@ -132,6 +157,19 @@ class ControlServer:
         asked = orjson.loads(await request.read())
         reports = self._operations.sync(list(asked["specs"]), dict(asked["options"]))
         return await _stream(request, reports)
+
+    async def _backfill(self, request: web.Request) -> web.StreamResponse:
+        # A line of JSON, then the names: millions of them, never all in memory.
+        asked = orjson.loads(await request.content.readline())
+        names = request.content.iter_chunked(_CHUNK_BYTES)
+        return await _stream(request, await self._operations.backfill(asked, names))
+
+    async def _steer_backfill(self, request: web.Request) -> web.Response:
+        return _json(await self._operations.steer_backfill(request.match_info["word"]))
+
+    async def _reconcile(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        return await _stream(request, self._operations.reconcile(asked))
 
     async def _prune(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())

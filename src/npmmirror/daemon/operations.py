@@ -1,5 +1,6 @@
 """What a running daemon does for those who ask over the control socket."""
 
+from collections.abc import AsyncIterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.clock import timestamp
+from npmmirror.daemon import watching
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.removals import decide_for
 from npmmirror.daemon.shared_prune import SharedPrune
@@ -84,16 +86,30 @@ class DaemonOperations:
         """Verify the archive; reports as they come."""
         return self._verification.watch(Asked.from_json(asked))
 
+    async def backfill(
+        self, asked: Report, names: AsyncIterable[bytes]
+    ) -> MemoryObjectReceiveStream[Report]:
+        """Begin a backfill, or watch the one that is under way; see `watching`."""
+        return await watching.backfill(self._live.cold_start, self._tasks, asked, names)
+
+    async def steer_backfill(self, word: str) -> Report:
+        """Pause, resume or cancel it."""
+        return await watching.steer(self._live.cold_start, word)
+
+    def reconcile(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Reconcile now; reports as they come."""
+        return watching.reconcile(self._live.cold_start, self._tasks, asked)
+
+    def prune(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Delete what the policy wants no longer; reports as they come."""
+        return self._pruning.watch(asked)
+
     def decide_removals(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
         """Confirm or discard removals that the breaker holds; reports as they come."""
         send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
         work = partial(decide_for, self._mirror, asked["verdict"], asked["packages"], send)
         self._tasks.start_soon(work)
         return receive
-
-    def prune(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
-        """Delete what the policy wants no longer; reports as they come."""
-        return self._pruning.watch(asked)
 
     async def retry(self, packages: list[str]) -> int:
         """Make rows of the work list due now, dead letters included."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from npmmirror import __version__
+from npmmirror.backfill import BACKFILL, Backfill
 from npmmirror.buffer.set_aside import SetAside
 from npmmirror.change import Seq, distance
 from npmmirror.config import Config, StorageSection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from npmmirror.pipeline.follow import Follower
 
 Report = dict[str, Any]
+MOST = 100_000
+"""Rows of a backfill that are counted; it puts no more than a few thousands at a time."""
 
 
 async def resting_report(config: Config) -> Report:
@@ -34,6 +37,7 @@ async def resting_report(config: Config) -> Report:
         index = await reader.status()
         following = await reader.following()
         policy_change = await change_report(reader)
+        backfill = await _backfill(reader)
     url = following.upstream if following is not None else None
     return {
         "version": __version__,
@@ -49,6 +53,8 @@ async def resting_report(config: Config) -> Report:
         "fetch": None,
         **index_report(index),
         "policy_change": policy_change,
+        "backfill": backfill,
+        "reconciliation": None,
         "disks": disks_report(await _disks(config, index).look()),
     }
 
@@ -60,6 +66,15 @@ def _disks(config: Config, index: IndexStatus) -> Disks:
         Marker(config.storage.packages_path).look()
 
     return Disks(config.storage, look if index.tarballs else None)
+
+
+async def _backfill(reader: IndexReader) -> Report | None:
+    """How far a backfill is that nobody works at."""
+    note = await reader.resumption(BACKFILL)
+    if note is None:
+        return None
+    untried, failed = await reader.untried(BACKFILL, MOST), await reader.failed(BACKFILL)
+    return Backfill.from_text(note.place).report(untried=untried, failed=failed)
 
 
 def feed_report(cursor: Seq | None, head: Seq | None, url: str | None, error: str | None) -> Report:

@@ -9,7 +9,6 @@ import structlog
 from anyio.abc import TaskGroup
 
 from npmmirror import __version__
-from npmmirror.archive import records
 from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableError
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, SystemClock, timestamp
@@ -17,6 +16,7 @@ from npmmirror.config import Config
 from npmmirror.control.address import socket_path
 from npmmirror.control.server import ControlServer
 from npmmirror.daemon.buffers import open_buffer
+from npmmirror.daemon.cold_start import ColdStart
 from npmmirror.daemon.feed_follower import FeedFollower
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.notify import Notifier
@@ -26,6 +26,7 @@ from npmmirror.daemon.pruning import finish_early
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
+from npmmirror.daemon.upstream_note import note_upstream
 from npmmirror.daemon.widening import Widening
 from npmmirror.errors import FeedStalledError
 from npmmirror.failpoints import reach
@@ -97,6 +98,7 @@ class Daemon:
         self._source = source
         self._clock = clock
         self._config = mirror.config
+        self._cold_start = ColdStart(mirror, source)
         self._answering = anyio.Event()
         """Set where the daemon follows, or waits for somebody, and is to be asked about it."""
         self._following = FeedFollower(mirror, buffer, clock, feed=source.feed or "")
@@ -135,7 +137,16 @@ class Daemon:
         following, listening = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             started_at = timestamp(self._clock.now())
-            live = Live(self._mirror, self._follower, self._buffer, self._source, started_at, stop)
+            await self._cold_start.load()
+            live = Live(
+                self._mirror,
+                self._follower,
+                self._buffer,
+                self._source,
+                started_at,
+                stop,
+                self._cold_start,
+            )
             operations = DaemonOperations(self._mirror, live, tasks)
             server = ControlServer(operations, socket_path(self._config.storage.data_dir))
             serving.start_soon(_once, self._answering, partial(server.serve, started=listening))
@@ -149,6 +160,7 @@ class Daemon:
                 self._mirror.liveness.run, "work list", self._mirror.feed.serve_work_list
             )
             tasks.start_soon(_once, following, work_list)
+            tasks.start_soon(_once, following, self._cold_start.run)
             while True:
                 cursor, watermark = await self._patient_standing()
                 # A daemon that never lives until the first look at the clock must trim, too.
@@ -212,7 +224,8 @@ class Daemon:
         cursor, checkpoint = await index.cursor(), await index.checkpoint()
         if cursor is None or checkpoint is None:
             cursor, checkpoint = await self._begin(cursor)
-        await self._note_upstream(cursor)
+        await note_upstream(self._mirror, self._source, cursor)
+        reach("start.following_noted")
         receipts = await index.receipts()
         found = await resume(buffer, cursor, checkpoint, receipts)
         if found.lost is not None:
@@ -250,20 +263,6 @@ class Daemon:
         if known is not None and known.buffer == self._buffer.identity:
             return known
         return await self._buffer.end()
-
-    async def _note_upstream(self, cursor: Seq) -> None:
-        """Have the log say what is followed from here on, where it does not yet."""
-        feed = self._source.feed or ""
-        known = await self._mirror.opened.index.last_following()
-        if known is not None and known.upstream == feed:
-            return
-        if known is not None:
-            log.warning("upstream_changed", before=known.upstream, now=feed)
-        following = records.following(
-            timestamp(self._clock.now()), feed=feed, registry=self._source.registry, since=cursor
-        )
-        await self._mirror.begin_following(following)
-        reach("start.following_noted")
 
     async def _watch(self) -> None:
         """Trim buffer and memory, and look at the clock, every so often."""

@@ -9,6 +9,7 @@ import anyio
 from npmmirror import __version__
 from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableError
 from npmmirror.change import Seq, distance
+from npmmirror.daemon.cold_start import ColdStart
 from npmmirror.daemon.glance import Glance
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.daemon.policy_change import change_report
@@ -44,6 +45,7 @@ class Live:
     source: Source
     started_at: str
     draining: anyio.Event
+    cold_start: ColdStart
 
     async def report(self) -> Report:
         """The state now; what it says is finished is in the totals beside it."""
@@ -75,6 +77,7 @@ class Live:
             "fetch": fetch,
             **index_report(index),
             "policy_change": await change_report(self.mirror.opened.reader),
+            **await self.cold_start.status(),
             "disks": disks_report(await self.mirror.disks.look()),
         }
 

@@ -12,7 +12,16 @@ import orjson
 from npmmirror.change import Seq
 from npmmirror.effects import Known
 from npmmirror.failpoints import reach
-from npmmirror.index import bookkeeping, carrying, erasing, known, removals, shelf, statements
+from npmmirror.index import (
+    bookkeeping,
+    bringing,
+    carrying,
+    erasing,
+    known,
+    removals,
+    shelf,
+    statements,
+)
 from npmmirror.index.feed_notes import FeedNotes
 from npmmirror.index.group import (
     Check,
@@ -245,10 +254,50 @@ class IndexWriter:
     async def note_resumption(self, note: Resumption) -> None:
         """Note how far a long command came."""
         async with self._database.transaction() as now:
+            await bookkeeping.note_resumption(now, note)
+
+    async def bring(
+        self,
+        names: Sequence[bringing.Name],
+        how: bringing.Bringing,
+        note: Callable[[bringing.Brought], Resumption] | None = None,
+    ) -> bringing.Brought:
+        """Put packages on the work list that a listing or a file names; see `Bringing`.
+
+        What `note` makes of the result is kept in the same transaction: how far it came.
+        """
+        async with self._database.transaction() as now:
+            brought = await now.whole(partial(_bring, names, how))
+            if note is not None:
+                await bookkeeping.note_resumption(now, note(brought))
+            reach("bring.before_commit")
+        reach("bring.committed")
+        return brought
+
+    async def withdraw(self, who: str) -> int:
+        """Take back the rows of the work list that somebody brought and nobody tried; how many."""
+        async with self._database.transaction() as now:
+            return await bringing.withdraw(now, who)
+
+    async def end_resumption(self, note: Resumption, key: str, value: str) -> None:
+        """A long command came to its end: keep what is to be known of it, and forget its note.
+
+        A note that somebody made anew in the meantime stays.
+        """
+        async with self._database.transaction() as now:
+            await bringing.set_meta(now, key, value)
             await now.run(
-                "INSERT OR REPLACE INTO resumptions VALUES (?, ?, ?)",
-                (note.command, note.started_at, note.place),
+                "DELETE FROM resumptions WHERE command = ? AND started_at = ?",
+                (note.command, note.started_at),
             )
+
+    async def begin_cursor(self, cursor: Seq) -> Seq:
+        """Set the feed's cursor where there is none; the cursor that stands."""
+        async with self._database.transaction() as now:
+            known, _ = await bookkeeping.progress(now)
+            if known is None:
+                await bookkeeping.set_cursor(now, cursor)
+        return cursor if known is None else known
 
     async def apply_policy(self, text: str) -> None:
         """Keep what is to be known of the policy that is applied by now."""
@@ -263,7 +312,13 @@ class IndexWriter:
     async def forget_resumption(self, command: str) -> None:
         """Forget it: the command came to its end."""
         async with self._database.transaction() as now:
-            await now.run("DELETE FROM resumptions WHERE command = ?", (command,))
+            await bookkeeping.forget_resumption(now, command)
+
+
+async def _bring(
+    names: Sequence[bringing.Name], how: bringing.Bringing, now: Transaction
+) -> bringing.Brought:
+    return await bringing.bring(now, names, how)
 
 
 async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transaction) -> None:

@@ -69,6 +69,8 @@ class Feed:
         self._live_waiting = False
         self._offered: dict[str, tuple[str, bool]] = {}
         self._unseen: set[str] = set()
+        self.held: frozenset[str] = frozenset()
+        """Origins of rows of the work list that are not handed out now (`npmmirror.origin`)."""
         self.buffer_error: str | None = None
         """Why the buffer cannot be read now; None where it can."""
 
@@ -211,7 +213,12 @@ class Feed:
 
     async def _send_due(self, now: str, free: int, only: frozenset[str] | None) -> int:
         rows = await self._index.due(
-            now, packages=free, rows_each=self._per_job, busy=self._gate.packages(), only=only
+            now,
+            packages=free,
+            rows_each=self._per_job,
+            busy=self._gate.packages(),
+            only=only,
+            held=self.held,
         )
         jobs = [_work_job(package, items) for package, items in rows.items()]
         for job in jobs:

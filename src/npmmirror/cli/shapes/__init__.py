@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from npmmirror.cli.shapes.buffer import BufferStatus, Peeked
+from npmmirror.cli.shapes.cold_start import Backfilled, Reconciled, Steered
 from npmmirror.cli.shapes.coverage import (
     CheckedManifest,
     Coverage,
@@ -33,6 +34,9 @@ from npmmirror.cli.shapes.work import (
 SHAPES: dict[str, Any] = {
     "sync": list[SyncedPackage],
     "retry": Retried,
+    "backfill": Backfilled,
+    "backfill steer": Steered,
+    "reconcile": Reconciled,
     "status": Status,
     "show": Package,
     "show version": Version,

@@ -3,6 +3,7 @@
 import msgspec
 
 from npmmirror.cli.shapes.buffer import SetAside
+from npmmirror.cli.shapes.cold_start import Backfill, Reconciliation
 from npmmirror.cli.shapes.shape import Counts, Seq, Shape
 
 
@@ -91,6 +92,7 @@ class LastError(Shape):
     since: str
     detail: str
     deleted: bool
+    origin: str
 
 
 class LastChange(Shape):
@@ -162,6 +164,8 @@ class Status(Shape):
     skips: Counts
     removals: HeldRemovals
     policy_change: PolicyChange | None
+    backfill: Backfill | None
+    reconciliation: Reconciliation | None
     last_errors: list[LastError]
     last_change: LastChange | None
     last_commit: LastCommit | None
