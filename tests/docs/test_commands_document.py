@@ -111,7 +111,7 @@ def test_every_example_is_of_a_shape() -> None:
 def test_every_command_with_json_has_a_shape() -> None:
     """What a script may ask for is promised."""
     with_json = {name for name, command in COMMANDS.items() if "--json" in options(command)}
-    forms = ("show ", "coverage ", "backfill ")
+    forms = ("show ", "sync ", "coverage ", "backfill ")
     assert with_json == {f"npmmirror {name}" for name in SHAPES if not name.startswith(forms)}
 
 
@@ -143,6 +143,10 @@ def test_what_is_printed_beside_a_daemon_has_the_promised_shape(tmp_path: Path) 
         assert status.daemon.pid
         assert status.last_errors
         assert not told(daemon, "sync", "sync", "package-0")[0].complete
+        closure = told(
+            daemon, "sync closure", "sync", "package-0", "nowhere", "--with-dependencies"
+        )
+        assert closure.missing
         assert told(daemon, "retry", "retry", "package-0").by_daemon
         assert not told(daemon, "reset", "reset", "--all", "--dry-run").done
         assert told(daemon, "buffer status", "buffer", "status").partitions
@@ -154,6 +158,7 @@ def test_what_is_printed_without_a_daemon_has_the_promised_shape(tmp_path: Path)
     """Of every command."""
     with RemoteUpstream("--living", "1") as upstream, MirrorDaemon(tmp_path, upstream) as daemon:
         assert told(daemon, "sync", "sync", "package-0")[0].complete
+        assert told(daemon, "sync closure", "sync", "package-0", "--with-dependencies").complete
         assert told(daemon, "status", "status").daemon is None
         assert not told(daemon, "retry", "retry").by_daemon
         told(daemon, "sync", "sync", "--all-versions", "package-0", "nowhere")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from npmmirror.cli import completion
+from npmmirror.cli.closure import Wish, close_over
 from npmmirror.cli.output import complain, plural, say, say_json, shown_bytes, visible
 from npmmirror.errors import UsageError
 
@@ -44,6 +45,27 @@ def sync(
     force: Annotated[
         bool, typer.Option("--force", help="Whatever is held, and whatever the policy says.")
     ] = False,
+    with_dependencies: Annotated[
+        bool, typer.Option("--with-dependencies", help="And all that they need to be installed.")
+    ] = False,
+    production: Annotated[
+        bool, typer.Option("--production", help="Without devDependencies of those named.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="N", min=0, help="Only so many steps away.")
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node", metavar="VERSION", help="For clients on this Node; else on any since 20."
+        ),
+    ] = None,
+    lockfile: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--lockfile", metavar="FILE", help="What a lock file of npm, pnpm or Yarn names."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
     """Mirror packages now: their documents and the versions asked for.
@@ -55,6 +77,24 @@ def sync(
     from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
 
     wanted = [*(specs or []), *_listed(file)]
+    _check_options(
+        named=bool(wanted),
+        locked=bool(lockfile),
+        closed=with_dependencies,
+        others=production or depth is not None or bool(node),
+    )
+    if with_dependencies or lockfile:
+        wish = Wish(
+            specs=wanted,
+            lockfiles=lockfile or [],
+            all_versions=all_versions,
+            production=production,
+            depth=depth,
+            nodes=node or [],
+            force=force,
+        )
+        close_over(for_work(context), wish, as_json=as_json)
+        return
     if not wanted:
         raise UsageError("name at least one package, or a file of them with --file")
     config = for_work(context)
@@ -69,6 +109,16 @@ def sync(
         raise interrupted("what is done is kept; the same command goes on from there")
     if not all(end["complete"] for end in ends):
         raise typer.Exit(1)
+
+
+def _check_options(*, named: bool, locked: bool, closed: bool, others: bool) -> None:
+    """Refuse what would be passed over in silence."""
+    if locked and (named or closed):
+        raise UsageError("a lock file names all that it needs; ask for it without names")
+    if others and not closed:
+        raise UsageError("--production, --depth and --node go with --with-dependencies")
+    if closed and not named:
+        raise UsageError("name at least one package, or a file of them with --file")
 
 
 def _listed(file: Path | None) -> Iterator[str]:
@@ -217,7 +267,7 @@ def _conclude(ends: list[Report], asked: "Registry | None") -> None:
     if any(_is_refused(end) for end in ends):
         complain("what the policy does not want, --force fetches all the same")
     elif asked is not None and not any(_there(end) for end in ends):
-        complain(_whom_it_asked(asked))
+        complain(whom_it_asked(asked))
     complete = sum(end["complete"] for end in ends)
     tarballs = [size for end in ends for size in end["tarballs"].values()]
     say(
@@ -242,7 +292,7 @@ def _lacks(end: Report) -> Iterator[str]:
         yield f": {plural(end['waiting'], 'tarball')} left on the work list"
 
 
-def _whom_it_asked(registry: "Registry") -> str:
+def whom_it_asked(registry: "Registry") -> str:
     """Where to look when not one package could be had."""
     from npmmirror.config.keys import without_password  # noqa: PLC0415 - keeps --help fast
 

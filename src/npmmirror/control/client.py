@@ -86,6 +86,12 @@ class ControlClient:
             async for line in response.content:
                 yield orjson.loads(line)
 
+    async def closure(self, asked: Report) -> AsyncGenerator[Report, None]:
+        """Have packages mirrored with what they need; reports as they come."""
+        async with self._asked("POST", "/closure", asked) as response:
+            async for line in response.content:
+                yield orjson.loads(line)
+
     async def verify(self, asked: Report) -> AsyncGenerator[Report, None]:
         """Have the archive verified; reports as they come."""
         async with self._asked("POST", "/verify", asked) as response:

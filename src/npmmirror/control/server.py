@@ -44,6 +44,10 @@ class Operations(Protocol):
         """
         ...
 
+    def closure(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Mirror packages with what they need (`npmmirror.pipeline.closure.Asked`), as `sync`."""
+        ...
+
     async def retry(self, packages: list[str]) -> int:
         """Make work list rows due, dead letters included; all of them where none is named."""
         ...
@@ -97,11 +101,15 @@ class ControlServer:
 
     async def serve(self, *, started: anyio.Event | None = None) -> None:
         """Serve until cancelled; the socket's file goes with it."""
-        app = web.Application(middlewares=[self._tell_trouble, self._refuse_while_draining])
+        app = web.Application(
+            middlewares=[self._tell_trouble, self._refuse_while_draining],
+            client_max_size=MOST_ASKED_BYTES,
+        )
         app.add_routes(
             [
                 web.get("/status", self._status),
                 web.post("/sync", self._sync),
+                web.post("/closure", self._closure),
                 web.post("/retry", self._retry),
                 web.post("/verify", self._verify),
                 web.post("/prune", self._prune),
@@ -174,6 +182,10 @@ class ControlServer:
     async def _prune(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())
         return await _stream(request, self._operations.prune(asked))
+
+    async def _closure(self, request: web.Request) -> web.StreamResponse:
+        asked = orjson.loads(await request.read())
+        return await _stream(request, self._operations.closure(asked))
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         asked = orjson.loads(await request.read())

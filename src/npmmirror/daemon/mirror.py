@@ -21,6 +21,7 @@ from npmmirror.index import StoredDrop
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
 from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
+from npmmirror.pipeline.captured import CapturedDocuments
 from npmmirror.pipeline.examiner_process import ExaminerProcess
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
@@ -247,6 +248,9 @@ class Mirror:
             self.opened.store,
             self._threads,
             large_bytes=fetch.large_packument_bytes,
+        )
+        self.documents = CapturedDocuments(
+            self.opened.reader, self.opened.captures, self._threads, packuments.turn
         )
         looker = Looker(
             packuments,

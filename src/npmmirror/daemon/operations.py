@@ -6,11 +6,13 @@ from functools import partial
 from typing import Any
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror.clock import timestamp
 from npmmirror.daemon import watching
+from npmmirror.daemon.closing import send_closure
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.removals import decide_for
 from npmmirror.daemon.shared_prune import SharedPrune
@@ -18,6 +20,7 @@ from npmmirror.daemon.status import Live
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.daemon.verification.shared import SharedVerification
 from npmmirror.errors import NpmmirrorError
+from npmmirror.pipeline.closure import Asked as ClosureAsked
 from npmmirror.pipeline.sync import SyncReport, wishes
 from npmmirror.policy import Want
 
@@ -81,6 +84,13 @@ class DaemonOperations:
             with suppress(anyio.BrokenResourceError):
                 for end in ends:
                     await send.send(end)
+
+    def closure(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
+        """Mirror what is asked for with what it needs; reports as they come."""
+        send, receive = anyio.create_memory_object_stream[Report](PROGRESS)
+        wanted = msgspec.convert(asked, ClosureAsked)
+        self._tasks.start_soon(send_closure, self._mirror, wanted, send)
+        return receive
 
     def verify(self, asked: Report) -> MemoryObjectReceiveStream[Report]:
         """Verify the archive; reports as they come."""

@@ -11,10 +11,12 @@ import anyio
 
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
+from npmmirror.daemon.closing import closure_of, reports_of
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.daemon.pruning import prune as prune_mirror
 from npmmirror.daemon.verification.run import Asked, verify as verify_mirror
 from npmmirror.daemon.verification.tally import Report, Tell
+from npmmirror.pipeline.closure import Asked as ClosureAsked, Closure, Progress as ClosureProgress
 from npmmirror.pipeline.sync import SyncReport
 from npmmirror.policy import Want
 
@@ -53,6 +55,38 @@ async def sync(
 
     await _open_and(config, source, work, clock or SystemClock(), stop)
     return [reports[package] for package in asked if package in reports]
+
+
+async def close_over(
+    config: Config,
+    source: Source,
+    asked: ClosureAsked,
+    *,
+    progress: Callable[[ClosureProgress], None],
+    stop: anyio.Event | None = None,
+    clock: Clock | None = None,
+) -> list[Report]:
+    """Mirror what was asked for with what it needs; the reports of `closing.reports_of`.
+
+    Raises:
+        NpmmirrorError: the data directory cannot be used, or is in use.
+    """
+    made: list[Closure] = []
+    reports: list[Report] = []
+
+    async def work(mirror: Mirror) -> None:
+        made.append(closure_of(mirror, asked, progress))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(mirror.feed.serve_work_list, made[0].names))
+            await made[0].run()
+            tasks.cancel_scope.cancel()
+
+    async def tell(_: Mirror) -> None:
+        for closure in made:
+            reports.extend([report async for report in reports_of(closure)])
+
+    await _open_and(config, source, work, clock or SystemClock(), stop, at_end=tell)
+    return reports
 
 
 async def retry(

@@ -1,7 +1,7 @@
 """Hands out jobs: live changes from the buffer first, with a share left for the work list."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 
 import anyio
 import structlog
@@ -195,7 +195,7 @@ class Feed:
             self._live_waiting = False
         reach("feed.job_handed_out")
 
-    async def serve_work_list(self, only: frozenset[str] | None = None) -> None:
+    async def serve_work_list(self, only: AbstractSet[str] | None = None) -> None:
         """Hand out rows of the work list as they fall due, for ever; `only` of these packages."""
         while True:
             try:
@@ -203,7 +203,7 @@ class Feed:
             except IndexUnavailableError as error:
                 await self._unavailable(error)
 
-    async def _serve_due(self, only: frozenset[str] | None) -> None:
+    async def _serve_due(self, only: AbstractSet[str] | None) -> None:
         self._wake_work = anyio.Event()
         free = (self._shared if self._live_waiting else self._workers) - len(self._from_work_list)
         now = timestamp(self._clock.now())
@@ -211,7 +211,7 @@ class Feed:
         if not sent:
             await self._until_due(now, free)
 
-    async def _send_due(self, now: str, free: int, only: frozenset[str] | None) -> int:
+    async def _send_due(self, now: str, free: int, only: AbstractSet[str] | None) -> int:
         rows = await self._index.due(
             now,
             packages=free,

@@ -9,9 +9,18 @@ import anyio
 
 from npmmirror.errors import UsageError
 from npmmirror.index import IndexReader
-from npmmirror.outcome import Failed, Gone, HeldTarball, Outcome, Skipped, describe
+from npmmirror.outcome import (
+    Failed,
+    Gone,
+    HeldTarball,
+    Outcome,
+    Skipped,
+    WorkItem,
+    WorkItem,
+    describe,
+)
 from npmmirror.pipeline.feed import Feed
-from npmmirror.pipeline.job import ASKED, WANTED, Done, Job
+from npmmirror.pipeline.job import ASKED, RETENTION, WANTED, Done, Job
 from npmmirror.policy import TarballPolicy, Want, parse_spec
 
 AT_ONCE = 100
@@ -103,6 +112,11 @@ class _Watch:
         self._committed = anyio.Event()
 
 
+def _is_to_thin(row: WorkItem) -> bool:
+    """Whether it says that there may be files too many, and nobody tried to delete them yet."""
+    return row.reason == RETENTION and row.not_before == row.since
+
+
 class Syncer:
     """Hands in jobs and watches what is committed of their packages."""
 
@@ -144,9 +158,31 @@ class Syncer:
 
         `progress` is called after every commit with the report so far.
         """
+        return await self._carry_out(Job(package, want=want, force=force), progress)
+
+    async def fetch(
+        self,
+        package: str,
+        versions: Sequence[str],
+        *,
+        at: str,
+        force: bool = False,
+    ) -> SyncReport:
+        """Fetch tarballs of versions that a captured document names; it is not asked for again.
+
+        Those that are held are left as they are. `at` is the time now.
+        """
+        reason = ASKED if force else WANTED
+        rows = {version: WorkItem(package, version, reason, at, since=at) for version in versions}
+        job = Job(package, document=False, work=rows, want=Want(tuple(versions)), force=force)
+        return await self._carry_out(job, lambda _: None)
+
+    async def _carry_out(self, job: Job, progress: Callable[[SyncReport], None]) -> SyncReport:
+        package = job.package
         with self._watching(package) as watch:
             report = watch.report
-            await self._feed.submit(Job(package, want=want, force=force, replies=[watch.answer]))
+            job.replies.append(watch.answer)
+            await self._feed.submit(job)
             while True:
                 await watch.news()
                 # Asked before the look: a job of the same package may have been under way, and
@@ -155,7 +191,8 @@ class Syncer:
                 rows = await self._index.work_of(package)
                 report.waiting = sum(row.reason in {WANTED, ASKED} for row in rows)
                 progress(report)
-                if answered and (not report.waiting or self._gives_up()):
+                left = report.waiting or any(map(_is_to_thin, rows))
+                if answered and (not left or self._gives_up()):
                     return report
 
     @contextmanager

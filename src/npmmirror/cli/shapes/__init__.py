@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from npmmirror.cli.shapes.buffer import BufferStatus, Peeked
+from npmmirror.cli.shapes.closure import SyncedClosure
 from npmmirror.cli.shapes.cold_start import Backfilled, Reconciled, Steered
 from npmmirror.cli.shapes.coverage import (
     CheckedManifest,
@@ -33,6 +34,7 @@ from npmmirror.cli.shapes.work import (
 
 SHAPES: dict[str, Any] = {
     "sync": list[SyncedPackage],
+    "sync closure": SyncedClosure,
     "retry": Retried,
     "backfill": Backfilled,
     "backfill steer": Steered,
@@ -59,7 +61,7 @@ SHAPES: dict[str, Any] = {
     "config check": ConfigChecked,
     "config show": ConfigShown,
 }
-"""By the words after `npmmirror`; the others of `show` and `coverage` by what is printed."""
+"""By the words after `npmmirror`; the others of `show`, `sync` and `coverage` by what is printed."""
 
 
 def schema() -> dict[str, Any]:
