@@ -9,16 +9,7 @@ import anyio
 
 from npmmirror.errors import UsageError
 from npmmirror.index import IndexReader
-from npmmirror.outcome import (
-    Failed,
-    Gone,
-    HeldTarball,
-    Outcome,
-    Skipped,
-    WorkItem,
-    WorkItem,
-    describe,
-)
+from npmmirror.outcome import Failed, Gone, HeldTarball, Outcome, Skipped, WorkItem, describe
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.job import ASKED, RETENTION, WANTED, Done, Job
 from npmmirror.policy import TarballPolicy, Want, parse_spec
