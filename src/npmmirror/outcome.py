@@ -99,8 +99,8 @@ class WorkItem:
     """A row of the work list. `item` is "" for the packument, else a version's tarball.
 
     `not_before` None marks a dead letter. `rev`, `seq` and `deleted` tell what was announced
-    (packument); `since` is when the row's trouble began. `origin` is who brought it, where that was
-    a backfill or a reconciliation (`npmmirror.origin`).
+    (packument), `announced_at` when that was first seen; `since` is when the row's trouble began.
+    `origin` is who brought it, where that was a backfill or a reconciliation (`npmmirror.origin`).
     """
 
     package: str
@@ -114,6 +114,7 @@ class WorkItem:
     detail: str = ""
     deleted: bool = False
     origin: str = ""
+    announced_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

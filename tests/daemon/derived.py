@@ -7,7 +7,10 @@ from pathlib import Path
 
 Tables = dict[str, list[tuple[object, ...]]]
 
-OF_PACKAGES = ("versions", "dependencies", "people", "dist_tags", "revisions", "events")
+OF_PACKAGES = (
+    *("versions", "dependencies", "people", "dist_tags", "revisions", "events"),
+    "latencies",
+)
 QUERIES = {
     "packages": (
         "SELECT {columns} FROM {schema}packages AS p "
@@ -15,6 +18,7 @@ QUERIES = {
     ),
     "marks": "SELECT * FROM {schema}marks",
     "followings": "SELECT * FROM {schema}followings",
+    "latency_counts": "SELECT * FROM {schema}latency_counts",
     "totals": "SELECT * FROM {schema}totals WHERE number <> 0",
     **{
         table: (

@@ -35,11 +35,12 @@ def packument(
     etag: str | None = None,
     stale: bool = False,
     metadata_only: bool = False,
+    announced_at: str | None = None,
 ) -> NewRecord:
     """A document as it arrived. `announced` is kept only where the document has another `rev`.
 
     It is null where the feed announced a change without any. `metadata_only`: its tarballs were
-    not wanted, whatever the policy says.
+    not wanted, whatever the policy says. `announced_at` is when the follower first saw the change.
     """
     facts = _known(
         seq=seq,
@@ -48,6 +49,7 @@ def packument(
         etag=etag,
         stale=stale or None,
         metadata_only=metadata_only or None,
+        announced_at=announced_at,
     )
     if seq is not None and announced is None and rev is not None:
         facts["announced"] = None  # left out, it would be the document's own

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from npmmirror.cli.progress import Meter
     from npmmirror.config import Config
     from npmmirror.daemon.coverage.check import Copy
+    from npmmirror.daemon.coverage.counting import MissingRow
     from npmmirror.daemon.coverage.selection import Selection
 
 Report = dict[str, Any]
 
+AT_ONCE = 500
+"""Lines of --list that are written by one call."""
 LISTED = 50
 """Deviations that are told one by one; --json has more."""
 _REASONS = {
@@ -155,22 +158,34 @@ def _list(config: "Config", selection: "Selection", *, as_json: bool) -> bool:
 
 
 async def _listed(config: "Config", selection: "Selection", *, as_json: bool) -> bool:
-    """Write each line as it is found; whether nothing of it is wanted."""
+    """Write the lines as they are found; whether nothing of it is wanted."""
     from npmmirror.daemon.coverage.run import looking  # noqa: PLC0415 - keeps --help fast
     from npmmirror.daemon.coverage.wishes import WANTED_REASONS  # noqa: PLC0415 - as above
 
-    well = True
+    well, lines = True, list[str]()
     async with looking(config, lambda _: None) as (_, look):
         await _known(config, selection)
         async for row in look.missing(selection):
             well = well and row.reason not in WANTED_REASONS
-            if as_json:
-                say_json(row.report(), line=True)
-            else:
-                sizes = (row.size, row.unpacked_size)
-                cells = (row.package, row.version, row.reason, row.word, *sizes, row.detail)
-                say("\t".join("" if cell is None else visible(str(cell)) for cell in cells))
+            lines.append(_missing_json(row) if as_json else _missing_line(row))
+            if len(lines) == AT_ONCE:
+                say("\n".join(lines))
+                lines.clear()
+    if lines:
+        say("\n".join(lines))
     return well
+
+
+def _missing_json(row: "MissingRow") -> str:
+    import orjson  # noqa: PLC0415 - only where JSON is asked for
+
+    return orjson.dumps(row.report()).decode()
+
+
+def _missing_line(row: "MissingRow") -> str:
+    sizes = (row.size, row.unpacked_size)
+    cells = (row.package, row.version, row.reason, row.word, *sizes, row.detail)
+    return "\t".join("" if cell is None else visible(str(cell)) for cell in cells)
 
 
 def _write(config: "Config", file: Path, meter: "Meter", *, as_json: bool) -> bool:

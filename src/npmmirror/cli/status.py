@@ -15,7 +15,7 @@ from npmmirror.cli.output import (
     shown_bytes,
     visible,
 )
-from npmmirror.cli.times import Times, duration
+from npmmirror.cli.times import Times, duration, shown_seconds
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
         "history",
         f"{plural(totals['revisions'], 'revision')}, {plural(totals['events'], 'event')}",
     )
+    yield from (("latency", text) for text in _latency(report["latency"]))
     yield "work list", _counts(report["work_list"]) or "empty"
     yield "dead letters", _dead_letters(report["dead_letters"])
     if report["removals"]["tripped"]:
@@ -240,6 +241,25 @@ def _buffer(buffer: Report) -> Iterator[str]:
         yield f"{buffer['backend']}, {paint(visible(buffer['error']), 'red')}"
     elif buffer["depth"] is not None:
         yield f"{buffer['backend']}, {plural(buffer['depth'], 'change')} not finished"
+
+
+def _latency(windows: Report) -> Iterator[str]:
+    """How long new versions took until they were here; nothing where there were none."""
+    window = "day" if windows["day"]["until_captured"]["count"] else "week"
+    legs = windows[window]
+    whole, last = (
+        ("until_held", "held") if legs["until_held"]["count"] else ("until_captured", "captured")
+    )
+    found = legs[whole]
+    if not found["count"]:
+        return
+    when = "the last 24 hours" if window == "day" else "seven days"
+    shares = ", ".join(f"{name} {shown_seconds(found[name])}" for name in ("p50", "p90", "p99"))
+    yield f"from publication to {last}, {plural(found['count'], 'version')} of {when}: {shares}"
+    steps = [leg for leg in ("announced", "observed", last) if legs[leg]["count"]]
+    yield "p50 of its legs: " + ", ".join(
+        f"{leg} {shown_seconds(legs[leg]['p50'])}" for leg in steps
+    )
 
 
 def _dead_letters(counts: dict[str, int]) -> str:

@@ -58,3 +58,10 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {whole:02} s" if minutes else f"{whole} s"
+
+
+def shown_seconds(seconds: float) -> str:
+    """A duration of which parts of a second matter, too: `0.045 s`, `3.2 s`, `5 min 03 s`."""
+    if seconds < 1:
+        return f"{seconds:.3f} s"
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)

@@ -13,9 +13,11 @@ from npmmirror import __version__
 from npmmirror.backfill import BACKFILL, Backfill
 from npmmirror.buffer.set_aside import SetAside
 from npmmirror.change import Seq, distance
+from npmmirror.clock import SystemClock
 from npmmirror.config import Config, StorageSection
 from npmmirror.daemon.disks import Disks, Found, one_each
 from npmmirror.daemon.index_file import index_of
+from npmmirror.daemon.latency import latency_report
 from npmmirror.daemon.policy_change import change_report
 from npmmirror.index import IndexReader, IndexStatus
 
@@ -38,6 +40,7 @@ async def resting_report(config: Config) -> Report:
         following = await reader.following()
         policy_change = await change_report(reader)
         backfill = await _backfill(reader)
+        latency = await latency_report(reader, SystemClock().now())
     url = following.upstream if following is not None else None
     return {
         "version": __version__,
@@ -55,6 +58,7 @@ async def resting_report(config: Config) -> Report:
         "policy_change": policy_change,
         "backfill": backfill,
         "reconciliation": None,
+        "latency": latency,
         "disks": disks_report(await _disks(config, index).look()),
     }
 

@@ -11,6 +11,7 @@ from npmmirror.buffer.base import Buffer, BufferChangedError, BufferUnavailableE
 from npmmirror.change import Seq, distance
 from npmmirror.daemon.cold_start import ColdStart
 from npmmirror.daemon.glance import Glance
+from npmmirror.daemon.latency import latency_report
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.daemon.policy_change import change_report
 from npmmirror.daemon.resting import (
@@ -78,6 +79,7 @@ class Live:
             **index_report(index),
             "policy_change": await change_report(self.mirror.opened.reader),
             **await self.cold_start.status(),
+            "latency": await latency_report(self.mirror.opened.reader, self.mirror.clock.now()),
             "disks": disks_report(await self.mirror.disks.look()),
         }
 

@@ -20,7 +20,7 @@ class StoredDocument:
     """A packument that the log holds. `effects` is None where it is stale, or `erased`.
 
     `rev` is the document's own, `announced_rev` the feed's. Of `payload` the stored bytes are not
-    looked at. `at` is when it was observed.
+    looked at. `at` is when it was observed, `announced_at` when the feed's word of it first was.
     """
 
     name: str
@@ -34,6 +34,7 @@ class StoredDocument:
     seq: Seq | None = None
     etag: str | None = None
     erased: bool = False
+    announced_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

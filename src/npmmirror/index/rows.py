@@ -154,6 +154,7 @@ class Batches:
                 *(doc.etag, doc.effects is None and not doc.erased),
                 *(bytes.fromhex(payload.sha256), payload.length),
                 *(doc.place.segment, doc.place.offset, payload.number, doc.erased),
+                doc.announced_at,
             )
 
     def events(self) -> Iterator[Row]:
@@ -195,6 +196,7 @@ class Batches:
                 *(self._id(item.package), item.item, item.reason, item.not_before),
                 *(item.attempts, item.rev, item.seq, item.deleted, item.since, item.detail),
                 item.origin,
+                item.announced_at,
             )
 
     def work_done(self) -> list[Row]:

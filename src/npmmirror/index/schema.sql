@@ -125,10 +125,30 @@ CREATE TABLE revisions (
     segment       INTEGER NOT NULL,  -- captures/<segment>.log
     "offset"      INTEGER NOT NULL,  -- of the record in it, bytes
     number        INTEGER NOT NULL,  -- place in the package's chain of deltas; 0: a whole frame
-    erased        INTEGER NOT NULL DEFAULT 0  -- 1: its document was blanked by `npmmirror erase`
+    erased        INTEGER NOT NULL DEFAULT 0, -- 1: its document was blanked by `npmmirror erase`
+    announced_at  TEXT               -- when the follower first saw that announcement
 ) STRICT;
 
 CREATE INDEX revisions_by_package ON revisions (package_id, ordinal);
+
+-- DERIVED. Versions that were published since following began: how they came to be held.
+CREATE TABLE latencies (
+    package_id   INTEGER NOT NULL,
+    version      TEXT NOT NULL,
+    published_at TEXT NOT NULL,     -- `time[version]` of the document that first named it
+    document     INTEGER NOT NULL,  -- ordinal of that document
+    tarball      INTEGER,           -- ordinal of the record by which its file was first held
+    PRIMARY KEY (package_id, version)
+) STRICT, WITHOUT ROWID;
+
+-- DERIVED. How many versions took how long, in each hour of the newest nine days.
+CREATE TABLE latency_counts (
+    hour   TEXT NOT NULL,     -- of the mark behind the record, `2026-11-20T10`
+    leg    TEXT NOT NULL,     -- announced, observed, captured, held, until_captured, until_held
+    bucket INTEGER NOT NULL,  -- 0: under a millisecond; n: up to 2 ** (n / 8) milliseconds
+    number INTEGER NOT NULL,
+    PRIMARY KEY (hour, leg, bucket)
+) STRICT, WITHOUT ROWID;
 
 -- DERIVED, append-only. Facts found by comparing two successive documents.
 CREATE TABLE events (
@@ -234,6 +254,7 @@ CREATE TABLE work_list (
     deleted    INTEGER NOT NULL,
     since      TEXT NOT NULL,     -- when the trouble began
     detail     TEXT NOT NULL,
+    announced_at TEXT,            -- when the follower first saw what was announced
     origin     TEXT NOT NULL DEFAULT '',  -- backfill or reconcile, where one of them brought it;
                                           -- with _metadata behind it: documents alone are wanted
     UNIQUE (package_id, item)
@@ -287,6 +308,22 @@ CREATE TABLE resumptions (
 ) STRICT, WITHOUT ROWID;
 
 -- -------------------------------------------------------------------------------------- views
+
+-- When each version that was published since following began came to be here.
+CREATE VIEW capture_latencies AS
+SELECT
+    p.name                                                      AS package,
+    l.version                                                   AS version,
+    l.published_at                                              AS published_at,
+    r.announced_at                                              AS announced_at,
+    r.observed_at                                               AS observed_at,
+    (SELECT committed_at FROM marks WHERE ordinal > l.document ORDER BY ordinal LIMIT 1)
+                                                                AS captured_at,
+    (SELECT committed_at FROM marks WHERE ordinal > l.tarball ORDER BY ordinal LIMIT 1)
+                                                                AS held_at
+FROM latencies AS l
+JOIN packages AS p ON p.id = l.package_id
+JOIN revisions AS r ON r.ordinal = l.document;
 
 -- The last change of each captured package, with what the first NPM-Mirror kept of it.
 CREATE VIEW changes AS

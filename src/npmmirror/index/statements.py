@@ -110,6 +110,7 @@ REVISION: Final = _insert(
     (
         *("ordinal", "package_id", "rev", "announced_rev", "seq", "observed_at", "etag"),
         *("stale", "sha256", "length", "segment", '"offset"', "number", "erased"),
+        "announced_at",
     ),
 )
 
@@ -143,8 +144,8 @@ UNSKIP: Final = Batch(
 
 WORK: Final = Batch(
     "INSERT OR REPLACE INTO work_list (package_id, item, reason, not_before, attempts, rev, seq, "
-    "deleted, since, detail, origin) VALUES {rows}",
-    11,
+    "deleted, since, detail, origin, announced_at) VALUES {rows}",
+    12,
 )
 
 WORK_DONE: Final = Batch(
@@ -161,6 +162,22 @@ WAKE: Final = Batch(
 
 TOTAL: Final = _insert(
     "totals", ("what", "number"), "ON CONFLICT DO UPDATE SET number = number + excluded.number"
+)
+
+LATENCY: Final = _insert(
+    "latencies", ("package_id", "version", "published_at", "document"), "ON CONFLICT DO NOTHING"
+)
+
+LATENCY_HELD: Final = Batch(
+    "UPDATE latencies SET tarball = k.column3 FROM (VALUES {rows}) AS k "
+    "WHERE package_id = k.column1 AND version = k.column2",
+    3,
+)
+
+LATENCY_COUNT: Final = _insert(
+    "latency_counts",
+    ("hour", "leg", "bucket", "number"),
+    "ON CONFLICT DO UPDATE SET number = number + excluded.number",
 )
 
 FOLLOWING: Final = _insert("followings", ("ordinal", "at", "upstream", "since"))

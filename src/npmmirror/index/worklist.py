@@ -10,7 +10,9 @@ from npmmirror.clock import moment
 from npmmirror.outcome import WorkItem
 from npmmirror.sqlite import Row, Transaction, storable
 
-_ITEM: Final = "item, reason, not_before, attempts, rev, seq, since, detail, origin, deleted"
+_ITEM: Final = (
+    "item, reason, not_before, attempts, rev, seq, since, detail, origin, announced_at, deleted"
+)
 _IDS: Final = (
     "SELECT json_group_array(id) FROM packages WHERE name IN (SELECT value FROM json_each(?))"
 )
@@ -35,7 +37,8 @@ ORDER BY not_before, package_id LIMIT ?
 _ROWS: Final = """
 SELECT p.id, p.name, (
     SELECT json_group_array(json_array(
-        item, reason, not_before, attempts, rev, seq, since, detail, origin, deleted))
+        item, reason, not_before, attempts, rev, seq, since, detail, origin, announced_at,
+        deleted))
     FROM (SELECT * FROM work_list WHERE package_id = p.id AND not_before <= ?1
           ORDER BY item LIMIT ?2))
 FROM packages AS p WHERE p.id IN (SELECT value FROM json_each(?3))
@@ -49,8 +52,8 @@ def names_json(names: Iterable[str]) -> str:
 
 def item_of(name: str, row: Sequence[Any]) -> WorkItem:
     """A row of the columns `_ITEM`."""
-    *values, origin, deleted = row
-    return WorkItem(*(name, *values, deleted == 1, origin))
+    *values, origin, announced_at, deleted = row
+    return WorkItem(*(name, *values, deleted == 1, origin, announced_at))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from npmmirror.index import (
     carrying,
     erasing,
     known,
+    latency,
     removals,
     shelf,
     statements,
@@ -327,6 +328,7 @@ async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transacti
     reach("index.begun")
     await commit.captures()
     await commit.files()
+    await commit.latencies()
     await commit.erasures()
     await commit.work()
     await removals.put(now, group, packages)
@@ -447,10 +449,15 @@ class _Commit:
         [found] = await self._now.rows(listed(_STANDING, len(keys), "(?, ?)"), values)
         return found
 
+    async def latencies(self) -> None:
+        """How long the versions that came, and their files, were on their way."""
+        await latency.put(self._now, self._batches, self._put)
+
     async def erasures(self) -> None:
         """Take out what is to be erased, the group's own part of it included."""
         for erasure in self._batches.group.erasures:
             number = self._packages[erasure.name].id
+            await latency.take_out(self._now, number)
             self._totals.update(await erasing.erase(self._now, number, erasure))
 
     async def work(self) -> None:

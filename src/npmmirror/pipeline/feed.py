@@ -165,7 +165,13 @@ class Feed:
             else:
                 unseen = change.id in self._unseen
                 await self._send_live(
-                    Job(change.id, change=change, tickets=[ticket], unseen=unseen)
+                    Job(
+                        change.id,
+                        change=change,
+                        announced_at=item.observed_at,
+                        tickets=[ticket],
+                        unseen=unseen,
+                    )
                 )
         if passed:
             with at_rest():
@@ -282,7 +288,14 @@ def _work_job(package: str, items: Sequence[WorkItem]) -> Job:
     """A job of the rows that are due for a package."""
     rows = {item.item: item for item in items}
     packument = rows.get(PACKUMENT)
-    change = None
+    change = announced_at = None
     if packument is not None and packument.seq is not None:
         change = Change(packument.seq, package, packument.rev, packument.deleted)
-    return Job(package, document=packument is not None, change=change, work=rows)
+        announced_at = packument.announced_at
+    return Job(
+        package,
+        document=packument is not None,
+        change=change,
+        announced_at=announced_at,
+        work=rows,
+    )

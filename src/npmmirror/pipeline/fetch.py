@@ -365,6 +365,7 @@ class Fetcher:
                 detail=failed.detail,
                 deleted=change.deleted if change is not None else False,
                 origin=row.origin if row is not None else "",
+                announced_at=job.announced_at,
             )
         ]
 

@@ -40,7 +40,7 @@ class Gate:
             return
         if waiting.change.rev == rev and not (waiting.force or waiting.want or waiting.work):
             job.tickets += waiting.tickets
-            job.change = waiting.change
+            job.change, job.announced_at = waiting.change, waiting.announced_at
             job.replies += waiting.replies
             del self._waiting[job.package]
 

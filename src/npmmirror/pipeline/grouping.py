@@ -61,6 +61,7 @@ def _documents(done: Done, logged: Logged) -> Iterator[StoredDocument]:
             announced_rev=change.rev if change is not None else None,
             seq=change.seq if change is not None else None,
             etag=document.etag,
+            announced_at=done.job.announced_at,
         )
 
 

@@ -28,7 +28,8 @@ RETENTION = "retention"
 class Job:
     """Everything to do for a package in one go. At most one a package is in work (the gate).
 
-    `tickets` are the changes that it finishes (`Watermark`), `change` the newest of them.
+    `tickets` are the changes that it finishes (`Watermark`), `change` the newest of them, which the
+    follower first saw at `announced_at`.
     `document` asks for the packument; `work` are the rows of the work list that it takes on.
     `want` and `force` come from a person's `sync`, `verdict` is what the operator decided about a
     removal that the breaker holds; `replies` are told of the end, after it is
@@ -38,6 +39,7 @@ class Job:
     package: str
     document: bool = True
     change: Change | None = None
+    announced_at: str | None = None
     tickets: list[int] = field(default_factory=list)
     work: dict[str, WorkItem] = field(default_factory=dict)
     want: Want | None = None
@@ -50,7 +52,8 @@ class Job:
     def join(self, other: "Job") -> None:
         """Take over what a later job of the same package is to do."""
         self.document = self.document or other.document
-        self.change = other.change or self.change
+        if other.change is not None:
+            self.change, self.announced_at = other.change, other.announced_at
         self.tickets += other.tickets
         self.work |= other.work
         self.want = _both(self.want, other.want)

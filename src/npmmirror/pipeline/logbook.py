@@ -41,6 +41,7 @@ def append(archive: CaptureLog, done: Done) -> Logged:
                 etag=captured.etag,
                 stale=captured.effects is None,
                 metadata_only=done.job.metadata_only,
+                announced_at=done.job.announced_at,
             )
         )
     if (word := done.decided) is not None:

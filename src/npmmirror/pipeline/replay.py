@@ -248,6 +248,7 @@ def _document(record: Record, effects: Effects | None, *, erased: bool = False) 
         seq=facts.get("seq"),
         etag=facts.get("etag"),
         erased=erased,
+        announced_at=facts.get("announced_at"),
     )
 
 

@@ -93,6 +93,7 @@ class LastError(Shape):
     detail: str
     deleted: bool
     origin: str
+    announced_at: str | None
 
 
 class LastChange(Shape):
@@ -122,6 +123,33 @@ class PolicyChange(Shape):
     packages: int
     queued_packages: int
     queued_tarballs: int
+
+
+class Quantiles(Shape):
+    """How long a leg took, in seconds; null where there is nothing to tell of."""
+
+    count: int
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Latency(Shape):
+    """From the publication of versions until they were durable, leg by leg."""
+
+    announced: Quantiles
+    observed: Quantiles
+    captured: Quantiles
+    held: Quantiles
+    until_captured: Quantiles
+    until_held: Quantiles
+
+
+class LatencyWindows(Shape):
+    """Of the last 24 hours, and of seven days."""
+
+    day: Latency
+    week: Latency
 
 
 class LastCommit(Shape):
@@ -169,4 +197,5 @@ class Status(Shape):
     last_errors: list[LastError]
     last_change: LastChange | None
     last_commit: LastCommit | None
+    latency: LatencyWindows
     disks: list[Disk]
