@@ -38,6 +38,21 @@ async def test_a_head_that_fell_is_followed_from_where_it_is(mirror: Open) -> No
             assert (await here.at_head())["feed"]["head_went_back"] is not None
 
 
+async def test_what_the_feed_lost_meanwhile_is_mirrored(mirror: Open) -> None:
+    """By the reconciliation, which the daemon makes at once."""
+    async with mirror(follow=SOON) as here:
+        registry = here.upstream.registry
+        for number in range(9):
+            registry.publish(f"old-{number}", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.publish("lost", "1.0.0", announce="never")
+            registry.publish("old-3", "1.1.0", announce="never")
+            registry.reset_head(10)
+            await here.until(lambda now: now["totals"]["versions"] == 11)
+            await here.at_head()
+
+
 async def test_a_reconciliation_is_asked_for(mirror: Open) -> None:
     """What the feed told between the old head and the new one is not to be had of it."""
     async with mirror(follow=SOON) as here:

@@ -202,6 +202,7 @@ class Daemon:
         """Go on from the feed's new head; where that cannot be noted now, it is found out again."""
         try:
             await self._following.take_head(head)
+            self._cold_start.look()
         except (BufferUnavailableError, BufferChangedError, IndexUnavailableError) as error:
             log.warning("head_not_taken", error=str(error))
             await self._clock.sleep(BUFFER_SECONDS)
