@@ -26,6 +26,8 @@ def of_index(storage: StorageSection) -> Iterator[Path]:
             yield from path.parent.glob(f"{name}{suffix}")
     yield from path.parent.glob("in_work")
     yield from path.parent.glob("in_work.new")
+    yield from path.parent.glob("backfill.names")
+    yield from path.parent.glob("backfill.names.partial")
 
 
 def of_archive(storage: StorageSection) -> Iterator[tuple[Path, bool]]:
