@@ -78,7 +78,9 @@ async def _begin(
     try:
         await cold_start.take_cursor()
     except UpstreamError as error:
-        raise _away(source, error) from error
+        raise FeedAwayError(
+            f"the feed {source.feed} does not answer ({error}); nothing was begun"
+        ) from error
     await cold_start.begin(wish, names)
 
 
@@ -131,8 +133,6 @@ async def reconcile(
         async def work() -> None:
             try:
                 reports.append(await cold_start.reconcile(asked, tell))
-            except UpstreamError as error:
-                errors.append(_away(source, error))
             except NpmmirrorError as error:
                 errors.append(error)
             end.set()
@@ -141,7 +141,3 @@ async def reconcile(
     if errors:
         raise errors[0]
     return reports[0] if reports else None
-
-
-def _away(source: Source, error: UpstreamError) -> FeedAwayError:
-    return FeedAwayError(f"the feed {source.feed} does not answer ({error}); nothing was begun")

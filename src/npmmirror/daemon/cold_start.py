@@ -13,7 +13,7 @@ from npmmirror.clock import moment, timestamp
 from npmmirror.daemon.mirror import Mirror, Source
 from npmmirror.daemon.reports import ReportFile
 from npmmirror.daemon.upstream_note import note_upstream
-from npmmirror.errors import NpmmirrorError
+from npmmirror.errors import NpmmirrorError, StorageError
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError, Resumption
 from npmmirror.liveness import at_rest
@@ -38,6 +38,10 @@ Report = dict[str, Any]
 Tell = Callable[[Report], None]
 
 log = structlog.get_logger(__name__)
+
+
+class FeedAwayError(NpmmirrorError):
+    """The feed does not answer a command that needs it."""
 
 
 class ColdStart:
@@ -123,17 +127,27 @@ class ColdStart:
             backfill = None
         return {"backfill": backfill, "reconciliation": self._progress}
 
-    async def reconcile(self, asked: Asked, tell: Tell, *, gently: bool = False) -> Report:
+    async def reconcile(self, asked: Asked, tell: Tell, manner: Manner | None = None) -> Report:
         """Reconcile now; one at a time. The report, which is in a file, too.
 
         Raises:
             ListingRefusedError: the list cannot be right.
-            UpstreamError: the feed does not answer; never where it goes `gently`.
+            FeedAwayError: the feed does not answer.
+            StorageError: index or report cannot be written.
         """
         async with self._reconciling:
-            return await self._reconcile(asked, tell, gently=gently)
+            try:
+                return await self._reconcile(asked, tell, manner or Manner())
+            except UpstreamError as error:
+                raise FeedAwayError(
+                    f"the feed {self._source.feed} does not answer ({error}); nothing was compared"
+                ) from error
 
-    async def _reconcile(self, asked: Asked, tell: Tell, *, gently: bool) -> Report:
+    async def reconcile_beside(self, asked: Asked, tell: Tell) -> Report:
+        """The same while the work list is served: no more is put there than is good for it."""
+        return await self.reconcile(asked, tell, Manner(room=self._room))
+
+    async def _reconcile(self, asked: Asked, tell: Tell, manner: Manner) -> Report:
         mirror = self._mirror
         storage = mirror.config.storage
         began = timestamp(mirror.clock.now())
@@ -150,7 +164,7 @@ class ColdStart:
             wanted=self._wanted,
             index_path=storage.index_path,
             scratch=storage.staging_path / "listing.db",
-            manner=Manner(PACE_SECONDS, self._room, self._patiently) if gently else None,
+            manner=manner,
         )
         log.info("reconcile_begun", dry_run=asked.dry_run)
         file = await ReportFile.begin(storage.data_dir, RECONCILE, began)
@@ -213,11 +227,12 @@ class ColdStart:
             seconds = LOOK_SECONDS
             try:
                 if await self._is_due():
-                    await self.reconcile(Asked(), lambda _: None, gently=True)
+                    gently = Manner(PACE_SECONDS, self._room, self._patiently)
+                    await self.reconcile(Asked(), lambda _: None, gently)
             except ListingRefusedError as error:
                 log.error("reconcile_refused", error=str(error))  # noqa: TRY400 - no bug
                 seconds = AGAIN_SECONDS
-            except IndexUnavailableError as error:
+            except StorageError as error:
                 log.warning("waiting_for_disk", error=str(error))
             with at_rest():
                 async with anyio.create_task_group() as tasks:
@@ -260,7 +275,3 @@ class ColdStart:
                 told = str(error)
                 with at_rest():
                     await self._mirror.clock.sleep(seconds)
-
-
-class FeedAwayError(NpmmirrorError):
-    """The feed does not answer a command that needs it."""

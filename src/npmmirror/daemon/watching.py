@@ -62,7 +62,7 @@ def reconcile(
         )
 
     async def work(tell: Tell) -> Report:
-        return await cold_start.reconcile(Asked(**asked), tell, gently=False)
+        return await cold_start.reconcile_beside(Asked(**asked), tell)
 
     return _watched(tasks, work)
 

@@ -5,13 +5,15 @@ in a table on disk (`Listing`), and what differs is found by an anti-join, part 
 transaction that ends soon.
 """
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
 from npmmirror.index.bringing import GENERATION_HELD
 from npmmirror.index.schema import IndexUnavailableError
-from npmmirror.sqlite import Batch, Database, FileKind, storable
+from npmmirror.sqlite import Batch, Database, FileKind, Transaction, storable
 
 KIND: Final = FileKind(
     title="The listing",
@@ -143,7 +145,7 @@ class Listing:
 
     async def ends(self) -> tuple[int, int]:
         """The last numbers to give to `compare` and to `find_absent`."""
-        async with self._database.beside(self._index) as now:
+        async with self._both() as now:
             [(listed, packages)] = await now.rows(
                 "SELECT (SELECT coalesce(max(id), 0) FROM listed), "
                 "(SELECT coalesce(max(id), 0) FROM old.packages)"
@@ -156,7 +158,7 @@ class Listing:
         Of a mirror that is not to have the `whole`, packages that were never announced are counted
         alone: how many there were in this part.
         """
-        async with self._database.beside(self._index) as now:
+        async with self._both() as now:
             await now.run(_COMPARE, (after, after + PART, whole))
             if whole:
                 return 0
@@ -165,8 +167,17 @@ class Listing:
 
     async def find_absent(self, after: int) -> None:
         """Hold the next `PART` of the index against the listing."""
-        async with self._database.beside(self._index) as now:
+        async with self._both() as now:
             await now.run(_ABSENT, (after, after + PART))
+
+    @asynccontextmanager
+    async def _both(self) -> AsyncIterator[Transaction]:
+        """A transaction that sees the index too, as the schema `old`."""
+        try:
+            async with self._database.beside(self._index) as now:
+                yield now
+        except sqlite3.Error as error:
+            raise IndexUnavailableError(f"The listing cannot be compared: {error}.") from error
 
     async def differences(self, after: int, limit: int) -> list[Difference]:
         """Differences behind a number, in the order in which they were found."""

@@ -16,13 +16,12 @@ from msgspec.structs import replace
 
 from npmmirror.backfill import BACKFILL, BACKFILLED, Backfill, Report, Whole, Wish
 from npmmirror.clock import Clock, timestamp
-from npmmirror.errors import UsageError
+from npmmirror.errors import StorageError, UsageError
 from npmmirror.failpoints import reach
 from npmmirror.index import (
     Bringing,
     Brought,
     IndexReader,
-    IndexUnavailableError,
     IndexWriter,
     Resumption,
 )
@@ -170,7 +169,7 @@ class Backfiller:
                 continue
             try:
                 moved = await self._step(self.state)
-            except (UpstreamError, IndexUnavailableError) as error:
+            except (UpstreamError, StorageError) as error:
                 await self._back_off(error)
                 continue
             self.error, self._failures = None, 0
