@@ -38,6 +38,7 @@ def report(done: int, total: int | None, size: int = 0, sizes: int | None = None
             "9 of 10, 8.8 KiB, 0 B/s, 1 h 00 min left",
         ),
         (report(0, 100), report(1, 100), 3600.0, "1 of 100, 4 d 3 h left"),
+        (report(0, 9), report(1, 9) | {"growing": True}, 9.0, "1 of 9"),
     ],
 )
 def test_a_line_tells_number_bytes_rate_and_what_is_left(

@@ -74,6 +74,14 @@ def test_a_tarball_that_is_missing_is_missed_like_a_version() -> None:
     assert list(made.lacks()) == [Lack("b", "1.0.0", "http_404", ("a@1.0.0",), optional=False)]
 
 
+def test_what_nobody_required_is_not_missed() -> None:
+    """The policy may bring versions along whose tarballs cannot be had."""
+    made = graph()
+    answered(made, "a")
+    made.fail("a", "9.0.0", "http_404")
+    assert list(made.lacks()) == []
+
+
 def test_an_optional_root_may_be_missing() -> None:
     """As a lock file marks it."""
     made = graph(Root("a", "1.0.0", "lock", None, optional=True))

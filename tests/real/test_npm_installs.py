@@ -31,6 +31,8 @@ pytestmark = [pytest.mark.npm, pytest.mark.anyio]
 SECONDS = 100
 TREES = 6
 QUIET = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0", "3.0.0-rc.1", "3.0.0")
+RANGES = ("^1.0.0", "~1.1.0", "1 || 2", "*", "^2.0.0", ">=1.1", "<=2", "1.0.0", "latest", "^3")
 CLIENTS_VARIABLE = "NPMMIRROR_TEST_CLIENTS"
 
 
@@ -194,26 +196,28 @@ def invented(dice: random.Random) -> ScriptedRegistry:
     """A dozen packages that require each other as real ones do, conflicts of peers included."""
     registry = ScriptedRegistry()
     names = [f"p{number}" for number in range(12)]
-    numbers = ("1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0", "3.0.0-rc.1", "3.0.0")
-    ranges = ("^1.0.0", "~1.1.0", "1 || 2", "*", "^2.0.0", ">=1.1", "<=2", "1.0.0", "latest")
     for place, name in enumerate(names):
-        for version in numbers:
-            needs = dice.sample(names[place + 1 :], min(2, len(names) - place - 1))
-            keys: dict[str, Any] = {"dependencies": {each: dice.choice(ranges) for each in needs}}
-            kind = dice.choice(["peerDependencies", "optionalDependencies", "dependencies", ""])
-            if kind and place < len(names) - 1:
-                other = dice.choice(names[place + 1 :])
-                keys[kind] = {**keys.get(kind, {}), other: dice.choice(ranges)}
-                if kind == "peerDependencies" and dice.random() < 0.4:
-                    keys["peerDependenciesMeta"] = {other: {"optional": True}}
-            if dice.random() < 0.2:
-                keys["engines"] = {"node": dice.choice([">=99", ">=18", "<20"])}
-            if dice.random() < 0.1:
-                keys["deprecated"] = "no"
-            registry.publish(name, version, manifest=keys)
+        for version in VERSIONS:
+            registry.publish(name, version, manifest=needs(dice, names[place + 1 :]))
         if dice.random() < 0.3:
-            registry.tag(name, "latest", dice.choice(numbers))
+            registry.tag(name, "latest", dice.choice(VERSIONS))
     return registry
+
+
+def needs(dice: random.Random, later: list[str]) -> dict[str, Any]:
+    """What a version requires of the packages behind its own, and whether it likes this Node."""
+    keys: dict[str, Any] = {}
+    kinds = ("dependencies", "dependencies", "peerDependencies", "optionalDependencies")
+    for other in dice.sample(later, min(3, len(later))):
+        keys.setdefault(dice.choice(kinds), {})[other] = dice.choice(RANGES)
+    if dice.random() < 0.4:
+        waived = {other: {"optional": True} for other in keys.get("peerDependencies", {})}
+        keys["peerDependenciesMeta"] = waived
+    if dice.random() < 0.2:
+        keys["engines"] = {"node": dice.choice([">=99", ">=18", "<20"])}
+    if dice.random() < 0.1:
+        keys["deprecated"] = "no"
+    return keys
 
 
 @pytest.mark.parametrize("seed", range(TREES))
@@ -221,9 +225,9 @@ async def test_npm_builds_the_same_tree_from_the_mirror(
     npm: str, tmp_path: Path, seed: int
 ) -> None:
     """As from upstream itself, or refuses it for the same conflict of peers."""
-    given = {"dependencies": {"p0": "*", "p1": "*"}}
+    given = {"dependencies": {"p0": "*", "p1": "*", "p2": "*"}}
     async with ScriptedUpstream(invented(random.Random(seed))) as upstream:
-        await closed(upstream, tmp_path / "data", "p0", "p1")
+        await closed(upstream, tmp_path / "data", "p0", "p1", "p2")
         ours = Project(tmp_path / "ours", "", given)
         theirs = Project(tmp_path / "theirs", upstream.url, given)
         async with serving(tmp_path / "data") as served:

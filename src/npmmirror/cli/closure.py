@@ -220,6 +220,7 @@ def _show(meter: "Meter", found: int, done: int, received: int) -> None:
             "total": found,
             "bytes": received,
             "total_bytes": None,
+            "growing": True,
         }
     )
 

@@ -32,7 +32,10 @@ class Meter:
         self._started = self._written = 0.0
 
     def show(self, report: Report) -> None:
-        """Tell of `phase`, `done`, `total`, `bytes` and `total_bytes`; totals may be None."""
+        """Tell of `phase`, `done`, `total`, `bytes` and `total_bytes`; totals may be None.
+
+        Of a total that is `growing` the time that is left is not told.
+        """
         if self.quiet:
             return
         now = time.monotonic()
@@ -138,6 +141,6 @@ def _left(start: Report, now: Report, seconds: float) -> float | None:
     """Seconds, by the bytes where their sum is known, else by the number."""
     done, total = ("bytes", "total_bytes") if now["total_bytes"] else ("done", "total")
     moved = now[done] - start[done]
-    if not now[total] or moved <= 0 or seconds < 1:
+    if now.get("growing") or not now[total] or moved <= 0 or seconds < 1:
         return None
     return float(max(now[total] - now[done], 0)) * seconds / float(moved)

@@ -123,6 +123,8 @@ class Graph:
             return
         needed, by_whom, wanting = self._needed(), self.required_by(), self._wanting()
         for key, reason in self.reasons.items():
+            if key not in self.needs and key not in self.asked:
+                continue  # what only the policy brought along
             names = by_whom.get(key) or list(wanting.get(key, ()))
             yield Lack(key[0], key[1], reason, tuple(names), key not in needed)
 
