@@ -182,6 +182,12 @@ async def last_id(now: Transaction) -> int:
     return int(last)
 
 
+async def held_count(now: Transaction) -> int:
+    """How many files are held."""
+    row = await now.row("SELECT number FROM totals WHERE what = 'tarballs'")
+    return int(row[0]) if row is not None else 0
+
+
 async def packages(now: Transaction, part: Slice) -> list[PackageStanding]:
     """How the packages of a slice stand, in the order of their numbers."""
     rows = await now.rows(part.put_in(_PACKAGES), part.parameters)

@@ -77,7 +77,7 @@ async def write_manifest(reader: IndexReader, file: Path, ticker: Ticker) -> Rep
 
 
 async def _write(reader: IndexReader, mark: Mark, stream: BinaryIO, ticker: Ticker) -> End:
-    status = await reader.status()
+    total = await reader.ask(coverage.held_count)
     digest, files, size = hashlib.sha256(), 0, 0
 
     def put(data: bytes) -> None:
@@ -93,7 +93,7 @@ async def _write(reader: IndexReader, mark: Mark, stream: BinaryIO, ticker: Tick
         files += len(rows)
         size += sum(row.size for row in rows)
         put(b"".join(map(_line, rows)))
-        ticker.tick("manifest", files, status.tarballs)
+        ticker.tick("manifest", files, total)
     end = End(files, size, digest.hexdigest())
     stream.write(_line(end))
     return end
