@@ -10,6 +10,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=8, help="how often tests have the power go")
     parser.addoption("--cut-seed", type=int, help="play a loss of power again that printed it")
     parser.addoption("--histories", type=int, default=12, help="how many lives are rebuilt")
+    parser.addoption("--lives", type=int, default=4, help="how many mirrors are held to the truth")
 
 
 @pytest.fixture
