@@ -142,16 +142,21 @@ async def _say(pages: AsyncIterator[tuple[str, list[Report]]], times: Times) -> 
             for line in _breaker(items[0], times):
                 say(line)
             continue
-        if part != before:
-            say()
-            say(_TITLES[part])
-        head, row = _ROWS[part]
-        rows = [row(item, times) for item in items]
-        for line in columns([*([head] if part != before else []), *rows], indent="  "):
+        for line in _lines(part, items, times, begins=part != before):
             say(line)
         before = part
     if before is None:
-        say("upstream has everything that was captured of it")
+        say("nothing of that kind")
+
+
+def _lines(part: str, items: list[Report], times: Times, *, begins: bool) -> Iterator[str]:
+    """A page of a part, with its title where it is the first."""
+    head, row = _ROWS[part]
+    rows = [row(item, times) for item in items]
+    if begins:
+        yield _TITLES[part]
+        rows.insert(0, head)
+    yield from columns(rows, indent="  ")
 
 
 def _breaker(breaker: Report, times: Times) -> Iterator[str]:
@@ -159,9 +164,9 @@ def _breaker(breaker: Report, times: Times) -> Iterator[str]:
         return
     held = plural(breaker["held"], "removal")
     yield paint(f"the breaker tripped {times.tell(breaker['since'])}: {held} held", "red")
-    yield "see whether upstream really lost them (`npmmirror show NAME`, its status page), then"
-    yield "  npmmirror removals confirm [NAME...]   records them as removed"
-    yield "  npmmirror removals discard [NAME...]   has them looked at anew"
+    yield "If upstream really has them no longer: npmmirror removals confirm [NAME...]"
+    yield "If it was a fault of its, or is not known: npmmirror removals discard [NAME...]"
+    yield "A package that answers again, or is announced again, is let go of by itself."
 
 
 _TITLES = {
@@ -193,10 +198,8 @@ def _confirming(item: Report, times: Times) -> tuple[str, ...]:
 
 def _gone(item: Report, times: Times) -> tuple[str, ...]:
     told = item["evidence"] if item["state"] == "removed" else {}
-    state = (
-        item["state"] if item["reason"] == item["state"] else f"{item['state']} ({item['reason']})"
-    )
-    return (item["package"], state, times.tell(item["at"]), _evidence(told), *_holdings(item))
+    found = times.tell(item["at"])
+    return (item["package"], item["state"], found, _evidence(told), *_holdings(item))
 
 
 def _evidence(evidence: Report) -> str:
@@ -206,14 +209,14 @@ def _evidence(evidence: Report) -> str:
         answers = evidence.get("answers")
         words.append(f"{answers}x {evidence['status']}" if answers else str(evidence["status"]))
     if evidence.get("feed") == "deleted":
-        words.append("feed: deleted")
+        words.append("deleted")
     if "confirmed_by" in evidence:
         words.append("confirmed")
     return ", ".join(words) or "its document"
 
 
 def _holdings(item: Report) -> tuple[str, str]:
-    tarballs = f"{item['tarballs']:,} of {plural(item['versions'], 'version')}"
+    tarballs = f"{item['tarballs']:,} of {item['versions']:,}"
     return tarballs, shown_bytes(item["tarball_bytes"])
 
 
@@ -280,7 +283,9 @@ def _told(report: Report) -> str:
         "confirm": "recorded as removed; everything captured stays",
         "discard": "put back, to be looked at anew",
     }
+    if not report["packages"] and not report["left"]:
+        return "nothing is held"
     told = f"{plural(report['packages'], 'package')} {done[report['decision']]}"
     if report["left"]:
         return f"{told}; {plural(report['left'], 'removal')} still held"
-    return f"{told}; the breaker holds nothing"
+    return f"{told}; nothing is held any more"
