@@ -6,6 +6,7 @@ It speaks CouchDB's protocol: tombstones, design documents, attachments, no npm 
 import base64
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -81,6 +82,15 @@ class Following:
         finally:
             if process.returncode is None:
                 process.kill()
+
+    async def does(self, *words: str) -> str:
+        """What a command prints that succeeds, and follows from now on."""
+        done = await anyio.run_process(
+            [sys.executable, "-m", "npmmirror", *words],
+            cwd=self.directory,
+            env={**os.environ, "NPMMIRROR_FOLLOW__SINCE": "now"},
+        )
+        return done.stdout.decode()
 
     async def at_head(self) -> Packages:
         """Wait until everything that the feed tells is finished; what is held then."""
@@ -236,3 +246,23 @@ async def test_tarballs_may_be_attachments(following: Following) -> None:
         package = (await mirror.at_head())["left-pad"]
     assert mirror.captured("left-pad") == [stored]
     assert held(package) == {"1.0.0": hashlib.sha512(archive).hexdigest()}
+
+
+async def test_its_list_brings_everything_and_agrees_with_the_index(following: Following) -> None:
+    """`backfill` and `reconcile` read `_all_docs`; design documents and tombstones are none."""
+    mirror = following
+    for name in ("left-pad", "@scope/n", "gone"):
+        mirror.publish(name, "1.0.0")
+    mirror.pouchdb.put("_design/app", {"views": {}})
+    mirror.pouchdb.delete("gone")
+    await mirror.does("backfill")
+    found = endstate.read(mirror.data_dir).packages
+    assert found.keys() == {"left-pad", "@scope/n"}
+    assert all(held(package).keys() == {"1.0.0"} for package in found.values())
+    report = json.loads(await mirror.does("reconcile", "--json"))
+    assert (report["listed"], report["total"], report["disbelieved"]) == (3, 3, None)
+    async with mirror.running():
+        mirror.publish("left-pad", "1.1.0")
+        packages = await mirror.at_head()
+    assert held(packages["left-pad"]).keys() == {"1.0.0", "1.1.0"}
+    assert packages.keys() == {"left-pad", "@scope/n"}
