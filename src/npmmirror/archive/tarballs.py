@@ -46,7 +46,8 @@ class TarballStore:
     Names in staging begin with `npmmirror-`; nothing else there is ever touched. `packages_dir`
     may be a NAS, whose calls hang for as long as it is away: whatever looks there has threads of
     its own, `reading`, and `publish` is called in one of the caller's. `marked` is False for a
-    directory that only looks like it.
+    directory that only looks like it. `home` is a directory on a disk that nothing goes on without:
+    where the tarballs are on the same one, they are looked for on the loop.
 
     `steps` grows as long as `publish` goes on.
     """
@@ -59,12 +60,15 @@ class TarballStore:
         threads: WorkerThreads,
         reading: WorkerThreads | None = None,
         marked: bool = True,
+        home: Path | None = None,
     ) -> None:
         self._staging = staging
         self._packages = packages
         self._threads = threads
         self._reading = reading or threads
         self._marker = Marker(packages) if marked else None
+        self._home = home
+        self._is_at_home = False
         self._attaching = threading.Lock()
         self._attached = False
         self._held: Sequence[str] = ()
@@ -112,6 +116,8 @@ class TarballStore:
                 return 0
             self._marker.claim(self._held)
             swept = _sweep(self._packages / INCOMING)
+            if self._home is not None:
+                self._is_at_home = _device(self._packages) == _device(self._home)
             self._attached, self._held = True, ()
         return swept
 
@@ -188,7 +194,24 @@ class TarballStore:
             TarballsAwayError: no file is there, for it is not the right directory.
             DiskFaultError: it cannot be read.
         """
-        return await self._reading.run(self._hash_file, self._final(path), hasher)
+        final = self._final(path)
+        if self._is_at_home and self._is_missing(final):
+            return None
+        return await self._reading.run(self._hash_file, final, hasher)
+
+    def _is_missing(self, path: Path) -> bool:
+        """Whether there is no such file; without a thread, whose turn takes milliseconds to come.
+
+        This is for each tarball before it is fetched, and next to none is there.
+        """
+        with disk_faults(path):
+            try:
+                os.stat(path)  # noqa: PTH116 - Path.exists takes some faults of the disk for "no"
+            except (FileNotFoundError, NotADirectoryError):
+                if self._marker is not None:
+                    self._marker.look()
+                return True
+        return False
 
     def _hash_file(self, path: Path, hasher: Hasher) -> int | None:
         size = _hash_file(path, hasher)
@@ -372,3 +395,8 @@ def _sweep(directory: Path) -> int:
 def _unlink(path: Path) -> None:
     with disk_faults(path):
         path.unlink(missing_ok=True)
+
+
+def _device(path: Path) -> int:
+    with disk_faults(path):
+        return path.stat().st_dev

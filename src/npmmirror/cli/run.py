@@ -22,7 +22,9 @@ def run(context: typer.Context) -> None:
     from npmmirror.daemon.mirror import Source  # noqa: PLC0415 - as above
     from npmmirror.daemon.notify import Notifier  # noqa: PLC0415 - as above
     from npmmirror.daemon.run import run as run_daemon  # noqa: PLC0415 - as above
+    from npmmirror.memory import bound  # noqa: PLC0415 - as above
 
+    bound()
     config = load(context.obj.config_file).config
     logs.configure(config.log, verbose=context.obj.verbose, daemon=True)
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)

@@ -45,8 +45,9 @@ from npmmirror.upstream import Limits, Timeouts, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
 THREADS = 2
-RESULTS = 2
-"""Groups of results that may wait for a slow disk before fetching does."""
+RESULTS = 1
+"""Groups of results that may wait for a slow disk before fetching does, beside the one whose files
+are moved and the one that is recorded."""
 BESIDE_REQUESTS_SECONDS = 600.0
 """How long a task may be at work beside its requests, each of which has its own time-out."""
 COMMIT_SECONDS = 30.0

@@ -117,6 +117,7 @@ async def open_archive_and_index(
             packages=storage.packages_path,
             threads=threads,
             reading=reading,
+            home=storage.data_dir,
         )
         view = await stack.enter_async_context(await IndexReader.open(storage.index_path))
         held = [file.path for file in await view.held(limit=ENOUGH_HELD)]

@@ -7,7 +7,7 @@ the checkpoint. A kill in between leaves files and records that the next start f
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -65,8 +65,23 @@ class Pace:
     seconds: float
 
 
+@dataclass(slots=True)
+class _Group:
+    """Results that are made durable together; `passed` are tickets that need nothing else."""
+
+    dones: list[Done] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
+
+    def take(self, result: Result) -> None:
+        """Add a result."""
+        if isinstance(result, Passed):
+            self.passed.extend(result.tickets)
+        else:
+            self.dones.append(result)
+
+
 class Recorder:
-    """Groups results and makes each group durable, one after the other."""
+    """Groups results and makes each group durable, in the order in which they come."""
 
     def __init__(
         self,
@@ -95,8 +110,10 @@ class Recorder:
         self._in_work = in_work
         self._liveness = liveness
         self._committed = committed
-        self._grouping = anyio.Lock()
         self._writing = anyio.Lock()
+        self._begun = 0
+        self._ended = 0
+        self._end = anyio.Event()
         self._torn = False
         self._earlier: Watermark | None = None
         self._buffer: Buffer | None = None
@@ -139,39 +156,57 @@ class Recorder:
         self.cursor = receipt.after
 
     async def run(self, results: MemoryObjectReceiveStream[Result]) -> None:
-        """Record until the stream is closed and empty."""
-        async with results:
-            async for first in results:
-                dones, passed = await self._gather(first, results)
-                await self.commit(dones, passed)
+        """Record until the stream is closed and empty.
 
-    async def _gather(
-        self, first: Result, results: MemoryObjectReceiveStream[Result]
-    ) -> tuple[list[Done], list[int]]:
+        While a group goes into the log and the index, the files of the next one get their names:
+        the disk is waited for in both, and each change in the archive is as durable as before.
+        """
+        send, receive = anyio.create_memory_object_stream[_Group](0)
+        async with results, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._record_all, receive)
+            async with send:
+                async for first in results:
+                    group = await self._gather(first, results)
+                    self._begun += len(group.dones)
+                    # The disk of the tarballs may hang: pages are received meanwhile.
+                    await self._publish(group.dones)
+                    await send.send(group)
+
+    async def _gather(self, first: Result, results: MemoryObjectReceiveStream[Result]) -> _Group:
         """What comes within the pace; at once when nothing else is in work, or waits for it."""
-        dones: list[Done] = []
-        passed: list[int] = []
-        _sort_in(first, dones, passed)
+        group = _Group()
+        group.take(first)
+        dones = group.dones
         with anyio.move_on_after(self._pace.seconds):
-            while len(dones) < self._pace.count and self._in_work() > len(dones):
+            while len(dones) < self._pace.count and self._still_to_come() > len(dones):
                 if dones and dones[-1].release is not None:
                     break  # the next large document waits for this one
                 try:
-                    _sort_in(await receive(results), dones, passed)
+                    group.take(await receive(results))
                 except anyio.EndOfStream:
                     break
-        return dones, passed
+        return group
 
-    async def commit(self, dones: Sequence[Done], passed: Sequence[int] = ()) -> None:
+    def _still_to_come(self) -> int:
+        """How many results may come in, those of the group that is being gathered among them."""
+        return self._in_work() - (self._begun - self._ended)
+
+    async def _record_all(self, groups: MemoryObjectReceiveStream[_Group]) -> None:
+        """Make groups visible whose files have their names, in the order in which they come."""
+        async with groups:
+            async for group in groups:
+                await self._commit(group.dones, group.passed)
+
+    async def _commit(self, dones: Sequence[Done], passed: Sequence[int]) -> None:
         """Make a group durable and visible. Faults of the disk are waited out, nothing is lost."""
-        async with self._grouping:
-            # The disk of the tarballs may hang: pages are received meanwhile.
-            await self._publish(dones)
-            async with self._writing:
-                mark = await self._record(dones, passed)
+        async with self._writing:
+            mark = await self._record(dones, passed)
         tell_added(dones, mark)
         self._note(dones)
         self._committed(dones)
+        self._ended += len(dones)
+        self._end.set()
+        self._end = anyio.Event()
         reach("record.committed")
 
     async def _record(self, dones: Sequence[Done], passed: Sequence[int]) -> Mark | None:
@@ -235,8 +270,9 @@ class Recorder:
 
     async def settle(self) -> None:
         """Return when every file that has its final name by now is in the index."""
-        async with self._grouping:
-            return
+        begun = self._begun
+        while self._ended < begun:
+            await self._end.wait()
 
     def _checkpoint(self, dones: Sequence[Done], passed: Sequence[int]) -> Position | None:
         if self.watermark is None:
@@ -269,7 +305,8 @@ class Recorder:
             return
         self.moving = len(moves)
         try:
-            await self._patiently(partial(self._move, moves), holder=PUBLISHING, shield=False)
+            move = partial(self._move, moves)
+            await self._patiently(move, holder=PUBLISHING, task="publish", shield=False)
         finally:
             self.moving = 0
 
@@ -278,7 +315,12 @@ class Recorder:
             await self._publishing.run(self._store.publish, moves)
 
     async def _patiently(
-        self, step: Callable[[], Awaitable[T]], *, holder: str = RECORDING, shield: bool = True
+        self,
+        step: Callable[[], Awaitable[T]],
+        *,
+        holder: str = RECORDING,
+        task: str = "record",
+        shield: bool = True,
     ) -> T:
         """Take a step of the commit until the disk lets it succeed.
 
@@ -289,7 +331,7 @@ class Recorder:
         seconds = FIRST_SECONDS
         while True:
             try:
-                with self._liveness.watch("record", STEP_SECONDS), anyio.CancelScope(shield=shield):
+                with self._liveness.watch(task, STEP_SECONDS), anyio.CancelScope(shield=shield):
                     result = await step()
             except (DiskFaultError, IndexUnavailableError) as fault:
                 self._disk.hold(holder, f"disk: {fault}")
@@ -328,10 +370,3 @@ class Recorder:
 
 def _dropped(drop: StoredDrop) -> NewRecord:
     return records.dropped(drop.at, drop.name, version=drop.version, path=None, reason=drop.reason)
-
-
-def _sort_in(result: Result, dones: list[Done], passed: list[int]) -> None:
-    if isinstance(result, Passed):
-        passed.extend(result.tickets)
-    else:
-        dones.append(result)
