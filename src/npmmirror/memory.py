@@ -11,7 +11,7 @@ _ARENA_MAX = -8
 _MMAP_THRESHOLD = -3
 ARENAS = 2
 """The threads of a mirror seldom ask for memory at the same time: most hold the interpreter's lock."""
-LARGE_BYTES = 256 << 10
+LARGE_BYTES = 1 << 20
 """Blocks from this size on are the system's own, and its again once they are freed. By itself malloc
 raises the bound with each such block that is freed, up to 32 MiB."""
 

@@ -1,12 +1,17 @@
 """`npmmirror run`."""
 
 import gc
+import sys
 
 import typer
 
 COLLECT_AFTER = 10_000
 """New objects that start a collection of garbage. Python's 700 are made by a single document; a
 hundred times more could hold hundreds of documents that failed."""
+SWITCH_SECONDS = 0.0002
+"""How long the event loop may keep a thread waiting for the interpreter's lock. A file that is
+received takes it five times, and waited for Python's 5 ms each time: 24 ms a tarball, and 16 so
+(`benchmarks/README.md`, "Catching up")."""
 
 
 def run(context: typer.Context) -> None:
@@ -30,6 +35,7 @@ def run(context: typer.Context) -> None:
     source = Source(registry_of_run(config.upstream).url, config.upstream.feed)
     notifier = Notifier.from_environment()
     _calm_collector()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(run_daemon(config, source, own_process=True, notifier=notifier))
     finally:
