@@ -132,3 +132,30 @@ def test_a_sync_that_is_refused_says_what_would_help(program: Program) -> None:
         'left-pad: policy (policy.deny: "left-*")\n'
         "what the policy does not want, --force fetches all the same\n"
     )
+
+
+def test_check_says_what_the_policy_means(program: Program, tmp_path: Path) -> None:
+    """In words; a list that cannot be read is a mistake of the configuration."""
+    (tmp_path / "mirror.toml").write_text(
+        """
+[policy]
+deny = ["file:bad.txt"]
+tarballs = "all"
+keep_versions = 3
+prereleases = false
+[[policy.rule]]
+match = "@babel"
+keep_versions = 0
+""",
+        "utf-8",
+    )
+    told = program("config", "check")
+    assert told.returncode == 2
+    assert f"policy.deny: cannot read the list {tmp_path / 'bad.txt'}" in told.stderr
+    (tmp_path / "bad.txt").write_text("left-pad\n", "utf-8")
+    meaning = json.loads(program("config", "check", "--json").stdout)["meaning"]
+    assert meaning["keeps"] == (
+        "every packument of the packages that allow and deny leave, and the tarballs of all "
+        "versions, the newest 3 of each package; 1 rule for some packages"
+    )
+    assert meaning["skips"] == "tarballs of more than 1 GiB, prereleases"

@@ -1,10 +1,15 @@
 """The policy at work: what it does not want costs no request, and what is too many goes."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import anyio
 import pytest
 
+from npmmirror import failpoints
 from npmmirror.archive import CaptureReader
 from npmmirror.capture import Kind, Record
 from npmmirror.config import ConfigurationError
@@ -163,6 +168,72 @@ async def test_what_upstream_has_no_longer_is_not_counted_and_never_goes(mirror:
             await here.at_head()
         await here.until(lambda status: not status["work_list"])
         assert held(here, "left-pad") == {"1.0.0", "1.2.0", "1.3.0"}
+
+
+async def test_a_sync_without_a_daemon_keeps_the_newest_too(mirror: Open) -> None:
+    """It ends when what is too many is gone."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here:
+        for minor in range(4):
+            here.upstream.registry.publish("left-pad", f"1.{minor}.0")
+            assert (await one(here, "left-pad")).complete
+        assert held(here, "left-pad") == {"1.2.0", "1.3.0"}
+        assert_files_match(here)
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        "publish.names_synced",
+        "captures.synced",
+        "record.durable",
+        "index.before_commit",
+        "record.committed",
+        "retire.noted",
+        "retire.dropped",
+        "retire.removed",
+    ],
+)
+async def test_a_kill_while_new_ones_arrive_keeps_the_newest(
+    mirror: Open, failpoint: str, tmp_path: Path
+) -> None:
+    """The next start ends where it would have ended: no file too many, none missing, no orphan."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here:
+        registry = here.upstream.registry
+        for minor in range(2):
+            registry.publish("left-pad", f"1.{minor}.0")
+        await one(here, "left-pad")
+        registry.publish("left-pad", "1.2.0")
+        await killed_at(failpoint, here, tmp_path)
+        async with here.running():
+            await here.at_head()
+            await here.until(lambda status: not status["fetch"]["in_work"])
+        assert held(here, "left-pad") == {"1.1.0", "1.2.0"}
+        with anyio.fail_after(30):
+            while len(here.end_state().files) > 2:  # noqa: ASYNC110 - as somebody who looks
+                await anyio.sleep(0.02)
+        assert_files_match(here)
+
+
+async def killed_at(failpoint: str, here: RunningMirror, directory: Path) -> None:
+    """Have `npmmirror sync left-pad` kill itself there."""
+    environment = {
+        **os.environ,
+        failpoints.VARIABLE: failpoint,
+        "NPMMIRROR_STORAGE__DATA_DIR": str(here.config.storage.data_dir),
+        "NPMMIRROR_STORAGE__MIN_FREE_BYTES": "0",
+        "NPMMIRROR_UPSTREAM__REGISTRY": here.upstream.url,
+        "NPMMIRROR_POLICY__TARBALLS": "all",
+        "NPMMIRROR_POLICY__KEEP_VERSIONS": "2",
+    }
+    ended = await anyio.run_process(
+        [sys.executable, "-m", "npmmirror", "sync", "left-pad"],
+        cwd=directory,
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stdout.decode()
 
 
 async def test_more_versions_than_are_kept_are_never_fetched(mirror: Open) -> None:

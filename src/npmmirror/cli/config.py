@@ -1,16 +1,18 @@
 """`npmmirror config check | show | init | reference`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npmmirror.cli.help import Command
-from npmmirror.cli.output import facts, paint, say, say_json, visible
+from npmmirror.cli.output import facts, paint, plural, say, say_json, visible
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
     from npmmirror.cli.configuration import Loaded
+    from npmmirror.config import PolicySection
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -42,9 +44,11 @@ def check(
     Example: npmmirror config check mirror.toml
     """
     from npmmirror.cli.configuration import load  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon.selecting import read_policy  # noqa: PLC0415 - as above
 
     try:
         loaded = load(file or context.obj.config_file)
+        read_policy(loaded.config.policy)
     except UsageError as error:
         if as_json:
             say_json(_refused(error))
@@ -141,11 +145,31 @@ def _meaning(loaded: "Loaded") -> list[tuple[str, str]]:
         ("follows", without_password(f"{upstream.feed}, at first from {since} on")),
         ("run asks", without_password(f"{run.url} ({run.origin})")),
         ("sync asks", without_password(f"{sync.url} ({sync.origin})")),
-        ("keeps", f"every packument, and {_KEPT[policy.tarballs]}"),
-        ("skips", f"tarballs of more than {size(policy.max_tarball_bytes)}"),
+        ("keeps", _keeps(policy)),
+        ("skips", ", ".join(_skips(policy, size(policy.max_tarball_bytes)))),
         ("in", str(storage.data_dir)),
         ("tarballs in", str(storage.packages_path)),
     ]
+
+
+def _keeps(policy: "PolicySection") -> str:
+    """Of whom the packuments, which tarballs, and how many of them."""
+    chosen = " of the packages that allow and deny leave" if policy.allow or policy.deny else ""
+    text = f"every packument{chosen}, and {_KEPT[policy.tarballs]}"
+    if policy.keep_versions:
+        text += f", the newest {policy.keep_versions} of each package"
+    if policy.rule:
+        text += f"; {plural(len(policy.rule), 'rule')} for some packages"
+    return text
+
+
+def _skips(policy: "PolicySection", most: str) -> Iterator[str]:
+    """Which tarballs are left out."""
+    yield f"tarballs of more than {most}"
+    if not policy.prereleases:
+        yield "prereleases"
+    if policy.published_since is not None:
+        yield f"versions published before {policy.published_since}"
 
 
 def _as_json(loaded: "Loaded") -> dict[str, object]:

@@ -39,7 +39,7 @@ _HERE = {
     "skipped": "skipped",
     "dropped": "dropped",
     "unpublished": "unpublished before they were wanted",
-    "not_wanted": "not wanted by policy.tarballs",
+    "not_wanted": "not wanted",
 }
 _TOLD = {"failed", "set_aside", "skipped", "dropped", "waiting"}
 
@@ -171,9 +171,7 @@ def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
     size = shown_bytes(sum(each["size"] or 0 for each in held))
     yield from _row("tarballs", f"{len(held):,} of {plural(len(versions), 'version')} held, {size}")
     yield from _row("held", _listed([each["version"] for each in held]))
-    others = Counter(each["tarball"] for each in versions if each["tarball"] != "held")
-    counts = [f"{others[word]:,} {text}" for word, text in _HERE.items() if others[word]]
-    yield from _row("not held", "; ".join(counts))
+    yield from _row("not held", "; ".join(_not_held(versions)))
     told = [each for each in versions if each["tarball"] in _TOLD]
     if told:
         yield ""
@@ -182,6 +180,18 @@ def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
         yield from _row(each["version"], _missing(each, times), indent=2)
     if len(told) > MISSING:
         yield f"  and {len(told) - MISSING:,} more: --json has them all"
+
+
+def _not_held(versions: list[Report]) -> Iterator[str]:
+    """How many are not, by why; those that are not wanted by the rule that says so."""
+    others = Counter(each["tarball"] for each in versions if each["tarball"] != "held")
+    unwanted = Counter(each["reason"] for each in versions if each["tarball"] == "not_wanted")
+    for word, text in _HERE.items():
+        if word == "not_wanted":
+            for rule, count in unwanted.most_common():
+                yield f"{count:,} not wanted by {rule or 'the policy'}"
+        elif others[word]:
+            yield f"{others[word]:,} {text}"
 
 
 def _listed(versions: list[str]) -> str:

@@ -3,7 +3,7 @@
 Only reads: beside a running daemon, and where none runs.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ from npmmirror.config import Config
 from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.nearest import nearest, nearest_names
 from npmmirror.daemon.standing import Standing, standing
+from npmmirror.daemon.unwanted import Unwanted
 from npmmirror.effects import DependencyFacts
 from npmmirror.errors import NpmmirrorError
 from npmmirror.index import EventRow, IndexReader, PackageRow, RevisionRow, VersionRow
@@ -39,13 +40,14 @@ async def shown(config: Config) -> AsyncIterator["Showing"]:
     path = await index_of(config)
     with CaptureReader(config.storage.data_dir / "captures") as captures:
         async with await IndexReader.open(path, connections=1) as reader:
-            yield Showing(reader, captures)
+            yield Showing(reader, captures, Unwanted(config.policy))
 
 
 class Showing:
     """Answers what is known. Made by `shown`."""
 
-    def __init__(self, reader: IndexReader, captures: CaptureReader) -> None:
+    def __init__(self, reader: IndexReader, captures: CaptureReader, unwanted: Unwanted) -> None:
+        self._unwanted = unwanted
         self._reader = reader
         self._captures = captures
 
@@ -71,12 +73,15 @@ class Showing:
         row = await self.known(name)
         work = {item.item: item for item in await self._reader.work_of(name)}
         rows = await self._reader.versions(name)
+        rules = self._unwanted.rules(name, row.latest, rows)
         revisions = await self._reader.revisions(name)
         events = await self._reader.events(name)
         return {
             **_package(row),
             "document_work": _work(work[PACKUMENT]) if PACKUMENT in work else None,
-            "versions": [_brief(each, work.get(each.version)) for each in _by_age(rows)],
+            "versions": [
+                _explained(_brief(each, work.get(each.version)), rules) for each in _by_age(rows)
+            ],
             "revisions": [_revision(n, each) for n, each in enumerate(revisions, start=1)],
             "events": [_event(each) for each in events],
         }
@@ -99,11 +104,15 @@ class Showing:
         return {
             "package": name,
             "package_state": package.state,
-            **_version(rows[0], work.get(wanted)),
+            **_explained(_version(rows[0], work.get(wanted)), await self._rules(package)),
             "dist_tags": tags,
             "dependencies": None if needs is None else [_dependency(each) for each in needs],
             "events": [_event(each) for each in events if each.version == wanted],
         }
+
+    async def _rules(self, package: PackageRow) -> Mapping[str, tuple[str, str | None]]:
+        rows = await self._reader.versions(package.name)
+        return self._unwanted.rules(package.name, package.latest, rows)
 
     async def revision(self, name: str, number: int | None) -> Report:
         """One captured document: where it lies, and what it names. `number` as in `document`.
@@ -209,6 +218,13 @@ def _brief(row: VersionRow, work: WorkItem | None) -> Report:
         "size": row.size,
         **_standing(standing(row, work)),
     }
+
+
+def _explained(told: Report, rules: Mapping[str, tuple[str, str | None]]) -> Report:
+    """The same, with the rule that does not want the tarball where no table says why."""
+    if told["tarball"] == "not_wanted" and told["version"] in rules:
+        told["reason"], told["detail"] = rules[told["version"]]
+    return told
 
 
 def _standing(found: Standing) -> Report:

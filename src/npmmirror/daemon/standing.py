@@ -12,7 +12,7 @@ Word = Literal[
 ]
 """`waiting` has its turn before it, `failed` is tried again, `set_aside` is not tried again by
 itself, `skipped` was refused when it was looked at, `dropped` was held once, `unpublished` was
-gone upstream before it was wanted, `not_wanted` is left out by `policy.tarballs`."""
+gone upstream before it was wanted, `not_wanted` is left out by the policy."""
 
 
 @dataclass(frozen=True, slots=True)
