@@ -36,8 +36,8 @@ from npmmirror.upstream import BadAnswer, Upstream, UpstreamError
 
 AHEAD: Final = 10_000
 """Packages that wait for their turn; below it the next page is read."""
-PUT_ROWS: Final = 2_000
-"""Rows put in one transaction: the recorder waits for it, some 30 ms."""
+PUT_ROWS: Final = 1_000
+"""Rows put in one transaction: the recorder waits for it."""
 POLL_SECONDS: Final = 0.5
 ENDS: Final = 3
 """How often a list that ends too early is asked for more before that is its end."""
