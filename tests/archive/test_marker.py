@@ -2,9 +2,12 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from npmmirror.archive import DiskFaultError, Marker, TarballsAwayError, TarballStore
@@ -82,6 +85,32 @@ async def test_a_file_is_missing_only_where_the_marker_is_there(tmp_path: Path) 
             await store.hash_file("a.tgz", _Hasher())
         with pytest.raises(TarballsAwayError):
             list(store.walk())
+
+
+@pytest.mark.anyio
+async def test_at_home_a_missing_file_takes_no_thread_and_an_absent_disk_is_still_told(
+    tmp_path: Path,
+) -> None:
+    """All threads hang, and yet it is known that nothing is there; a file that is there waits."""
+    packages, hung = tmp_path / "pk", threading.Event()
+    with WorkerThreads(1, "test") as threads:
+        store = TarballStore(
+            staging=tmp_path / "st", packages=packages, threads=threads, home=tmp_path
+        )
+        store.attach()
+        (packages / "b.tgz").write_bytes(b"b")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(threads.run, hung.wait)
+            await anyio.lowlevel.checkpoint()
+            assert await store.hash_file("a.tgz", _Hasher()) is None
+            with anyio.move_on_after(0.05) as waited:
+                await store.hash_file("b.tgz", _Hasher())
+            assert waited.cancelled_caught
+            hung.set()
+        assert await store.hash_file("b.tgz", _Hasher()) == 1
+        (packages / ".npmmirror").unlink()
+        with pytest.raises(TarballsAwayError):
+            await store.hash_file("a.tgz", _Hasher())
 
 
 @pytest.mark.anyio
