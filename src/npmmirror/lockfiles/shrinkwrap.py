@@ -96,5 +96,5 @@ def _number(field: bytes) -> int | None:
 def _is_wanted(header: bytes) -> bool:
     """Whether it is the file in the top directory, whatever that is called."""
     name = header[:100].partition(b"\0")[0]
-    _, slash, file = name.removeprefix(b"./").partition(b"/")
+    _, slash, file = name.partition(b"/")
     return bool(slash) and file == NAME.encode()
