@@ -178,9 +178,10 @@ def test_a_reconciliation_that_is_killed_is_done_again(
     """It leaves no temp file behind; what it queued is no finding of the next one."""
     program = Program(tmp_path, upstream)
     program.do("backfill")
+    [(lost,), (back,)] = program.rows("SELECT name FROM packages ORDER BY name LIMIT 2")
     with closing(sqlite3.connect(program.data_dir / "index.db")) as index, index:
-        index.execute("UPDATE packages SET state = '' WHERE name = 'package-3'")
-        index.execute("UPDATE packages SET state = 'removed' WHERE name = 'package-4'")
+        index.execute("UPDATE packages SET state = '' WHERE name = ?", (lost,))
+        index.execute("UPDATE packages SET state = 'removed' WHERE name = ?", (back,))
     program.do("reconcile", failpoint=failpoint, status=-signal.SIGKILL)
     report = json.loads(
         program.do("reconcile", "--json", status=1 if "scanned" in failpoint else 0)
@@ -191,7 +192,7 @@ def test_a_reconciliation_that_is_killed_is_done_again(
             "SELECT name, reason FROM work_list JOIN packages AS p ON p.id = package_id"
         )
     }
-    assert queued == {("package-3", "missing"), ("package-4", "returned")}
+    assert queued == {(lost, "missing"), (back, "returned")}
     assert report["missing"] + report["returned"] + report["waiting"] == 2
     assert not list((program.data_dir / "staging").iterdir())
 
