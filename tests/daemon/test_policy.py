@@ -275,6 +275,21 @@ async def test_a_person_is_told_which_rule_does_not_want_a_version(mirror: Open)
         assert skips(here) == set()
 
 
+async def test_what_was_forced_stays_until_the_next_version_comes(mirror: Open) -> None:
+    """An old version beside the newest ones, which are as many as are kept."""
+    async with mirror(policy={"tarballs": "all", "keep_versions": 2}) as here:
+        registry = here.upstream.registry
+        for minor in range(4):
+            registry.publish("left-pad", f"1.{minor}.0")
+        await one(here, "left-pad")
+        assert "1.0.0" in (await one(here, "left-pad@1.0.0")).missing
+        await one(here, "left-pad@1.0.0", force=True)
+        assert held(here, "left-pad") == {"1.0.0", "1.2.0", "1.3.0"}
+        registry.publish("left-pad", "1.4.0")
+        await one(here, "left-pad")
+        assert held(here, "left-pad") == {"1.3.0", "1.4.0"}
+
+
 async def test_all_that_was_forced_comes_however_many_jobs_it_takes(mirror: Open) -> None:
     """What one job leaves over is not dropped by the policy that was overruled."""
     async with mirror(fetch={"tarballs_per_job": 2}, policy={"deny": ["*"]}) as here:

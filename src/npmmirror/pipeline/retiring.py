@@ -27,7 +27,7 @@ from npmmirror.index import IndexReader, IndexWriter, Resumption, StoredDrop, sh
 from npmmirror.index.shelf import Shelf
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import HELD, HeldTarball, TarballOutcome, WorkItem
-from npmmirror.pipeline.job import RETENTION, Job
+from npmmirror.pipeline.job import ASKED, RETENTION, Job
 from npmmirror.policy import POLICY, Candidate, Settings
 from npmmirror.policy.retention import LIVE, outnumbered
 
@@ -79,9 +79,10 @@ class Retirer:
     ) -> list[WorkItem]:
         """Let go what a job's row says there is too much of; the row that its own files need.
 
-        That row is committed together with them, so that no kill forgets it.
+        That row is committed together with them, so that no kill forgets it. What was asked for in
+        spite of the policy needs none: it is to stay until the next one comes by itself.
         """
-        fresh = [one.version for one in outcomes if isinstance(one, HeldTarball)]
+        fresh = [one.version for one in outcomes if _counts(job, one)]
         if fresh and self._may_be_too_many(known, fresh, settings):
             return [self._row(job.package, fresh[0], 0.0)]
         asked = [row.item for row in job.work.values() if row.reason == RETENTION]
@@ -164,6 +165,14 @@ class Retirer:
         reach("retire.removed")
         await self._notes.forget_resumption(NOTE)
         return True
+
+
+def _counts(job: Job, outcome: TarballOutcome) -> bool:
+    """Whether a file is new, and not there because somebody overruled the policy."""
+    if not isinstance(outcome, HeldTarball) or (job.force and job.want is not None):
+        return False
+    row = job.work.get(outcome.version)
+    return row is None or row.reason != ASKED
 
 
 def candidates(found: Shelf) -> list[Candidate]:

@@ -20,6 +20,7 @@ from npmmirror.daemon.verification.tally import Tally, What
 from npmmirror.daemon.verification.tarballs import OK, examine
 from npmmirror.index import Check, HeldFile, StoredDrop, StoredRow
 from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.job import REPAIR
 
 REPAIR = "repair"
 """The reason of a row of the work list that asks for a file anew."""
