@@ -22,8 +22,6 @@ from npmmirror.index import Check, HeldFile, StoredDrop, StoredRow
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.job import REPAIR
 
-REPAIR = "repair"
-"""The reason of a row of the work list that asks for a file anew."""
 BATCH = 100
 POLL_SECONDS = 0.2
 MANY = 100
