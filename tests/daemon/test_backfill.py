@@ -12,6 +12,7 @@ import pytest
 from npmmirror.backfill import Wish
 from npmmirror.daemon import cold_commands
 from npmmirror.daemon.mirror import Source
+from npmmirror.daemon.reindex import reindex
 from npmmirror.errors import UsageError
 from npmmirror.pipeline import backfill as pipeline_backfill, listing
 from npmmirror.testing import ScriptedUpstream, faults
@@ -125,6 +126,21 @@ async def test_metadata_only_is_remembered_while_it_fails(mirror: Open) -> None:
         here.upstream.fault("packument", faults.Status(404), name="p001", times=2)
         await alone(here, Wish(metadata_only=True))
         assert held(here) == {"p000", "p001"}
+        assert tarballs(here) == 0
+
+
+async def test_metadata_only_outlives_a_rebuilt_index(mirror: Open) -> None:
+    """The capture log tells it: `reindex` puts no tarball on the work list."""
+    async with mirror(**NOW) as here:
+        names = publish(here, 3)
+        await alone(here, Wish(metadata_only=True))
+        here.config.storage.index_path.unlink()
+        await reindex(here.config, lambda _: None)
+        assert here.rows("SELECT * FROM work_list") == []
+        async with here.running():
+            await here.until(lambda _: not here.rows("SELECT * FROM resumptions"))
+            await here.at_head()
+        assert held(here) == set(names)
         assert tarballs(here) == 0
 
 
