@@ -224,7 +224,8 @@ class Recorder:
             finished_receipt=self._finished_receipt(checkpoint),
         )
         await self._patiently(partial(self._index.commit, group))
-        self.checkpoint, self.finished_seq = checkpoint, finished_seq
+        if checkpoint is not None:  # else nothing was followed; by now `follow` may have come
+            self.checkpoint, self.finished_seq = checkpoint, finished_seq
         return mark
 
     async def begin_following(self, record: NewRecord) -> None:
