@@ -186,6 +186,24 @@ async def test_an_answer_in_between_starts_counting_over(mirror: Open) -> None:
         assert events(here, "left-pad").count("package_removed") == 0
 
 
+async def test_a_document_that_a_person_is_given_starts_counting_over(mirror: Open) -> None:
+    """The feed says deleted, twice it was not there, and then `sync` has it."""
+    async with mirror(policy={"confirm_removal_hours": 1.0}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            missing = here.upstream.fault("packument", faults.Status(404), times=None)
+            registry.unpublish("left-pad", deleted=True)
+            await here.until(lambda s: s["work_list"].get("not_found") == 1)
+            here.upstream.heal(missing)
+            registry.publish("left-pad", "2.0.0", announce="never")
+            async with here.control() as client:
+                _ = [report async for report in client.sync(["left-pad"], {"force": True})]
+            row = here.work_list("left-pad")[""]
+            assert (row.reason, row.attempts) == ("deleted_but_answered", 1)
+
+
 async def test_a_later_change_starts_counting_over(mirror: Open) -> None:
     """The feed says that it is there: the answers from before count no more."""
     async with mirror(policy={"confirm_removal_hours": 3 * SECONDS}) as here:

@@ -167,6 +167,9 @@ def test_what_is_printed_without_a_daemon_has_the_promised_shape(tmp_path: Path)
         told(daemon, "show version", "show", f"package-0@{package.versions[-1].version}")
         told(daemon, "show revision", "show", "package-0", "--revision", "1")
         told(daemon, "verify", "verify")
+        told(daemon, "removals list", "removals", "list")
+        told(daemon, "removals confirm", "removals", "confirm")
+        told(daemon, "removals discard", "removals", "discard")
         assert told(daemon, "coverage", "coverage").packages.expected
         manifest = str(tmp_path / "manifest.jsonl")
         assert told(daemon, "coverage manifest", "coverage", "--manifest", manifest).files

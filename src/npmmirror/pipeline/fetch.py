@@ -36,7 +36,7 @@ from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
-from npmmirror.pipeline.second_looks import LOOKS, next_look
+from npmmirror.pipeline.second_looks import LOOKS, STILL_THERE, next_look
 from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.tarballs import Claim, TarballFetcher
 from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
@@ -218,6 +218,7 @@ class Fetcher:
             outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
+            rows = [*rows, *await self._contradicted(job, look)]
             return self._done(job, look, wanted, outcomes, rows, settled=settled)
         except BaseException:
             if look.release is not None:
@@ -284,6 +285,20 @@ class Fetcher:
         rows = await self._index.work_of(job.package)
         row = next((row for row in rows if row.item == PACKUMENT), None)
         return row is None or _is_met(row, look)
+
+    async def _contradicted(self, job: Job, look: Look) -> list[WorkItem]:
+        """The row that counts answers of "not there", where a person was given the document.
+
+        Counting starts over; what the feed says, that the package is deleted, is looked after.
+        """
+        if _is_for_the_row(job) or look.packument is None:
+            return []
+        rows = await self._index.work_of(job.package)
+        return [
+            replace(row, reason=STILL_THERE, attempts=1, since=self._schedule.now(), detail="")
+            for row in rows
+            if row.item == PACKUMENT and row.deleted and row.reason in ANSWERS
+        ]
 
     def _done(
         self,
