@@ -317,6 +317,20 @@ async def test_a_daemon_reconciles_when_days_have_passed(mirror: Open) -> None:
         assert here.upstream.count("all_docs") == asked
 
 
+async def test_a_daemon_gives_up_a_feed_without_a_list(mirror: Open) -> None:
+    """After a few tries, until an hour later: whoever asks then is not kept waiting."""
+    async with whole(mirror) as here:
+        execute(here, "INSERT INTO resumptions VALUES ('reconcile', '2026-01-01T00:00:00Z', '')")
+        here.upstream.fault("all_docs", faults.Status(404), times=None)
+        async with here.running(), here.control() as daemon:
+            await here.upstream.asked("all_docs", times=cold_start.TRIES)
+            await here.until(lambda status: status["reconciliation"] is None)
+            asked = {"dry_run": False, "everything": False}
+            [report] = [one async for one in daemon.reconcile(asked) if "error" in one]
+            assert "does not answer" in report["error"]
+            assert here.rows("SELECT command FROM resumptions") == [("reconcile",)]
+
+
 @dataclass(frozen=True)
 class Listing(faults.Fault):
     """A list of these names, of none of which more is told."""

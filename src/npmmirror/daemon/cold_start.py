@@ -22,7 +22,7 @@ from npmmirror.pipeline.backfill import AHEAD, Backfiller
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
 from npmmirror.pipeline.reconcile import Asked, ListingRefusedError, Manner, Reconciliation
 from npmmirror.policy import Keep
-from npmmirror.upstream import UpstreamError
+from npmmirror.upstream import BadAnswer, UpstreamError
 
 RECONCILED_AT: Final = "reconciled_at"
 """The index's note of the last reconciliation that came to its end."""
@@ -33,6 +33,8 @@ AGAIN_SECONDS: Final = 3600.0
 PACE_SECONDS: Final = 0.5
 """Between two pages of the list, in a daemon: all of npm takes some minutes longer by it."""
 TELL_SECONDS: Final = 0.5
+TRIES: Final = 5
+"""So often the list is asked for while the feed answers with something else."""
 
 Report = dict[str, Any]
 Tell = Callable[[Report], None]
@@ -167,6 +169,7 @@ class ColdStart:
             manner=manner,
         )
         log.info("reconcile_begun", dry_run=asked.dry_run)
+        note({"phase": "list", "done": 0, "total": None, "bytes": 0, "total_bytes": None})
         file = await ReportFile.begin(storage.data_dir, RECONCILE, began)
         try:
             tally = await work.run(asked, file, note)
@@ -268,6 +271,8 @@ class ColdStart:
                 return await request()
             except UpstreamError as error:
                 failures += 1
+                if isinstance(error, BadAnswer) and failures >= TRIES:
+                    raise ListingRefusedError(f"the feed gives no list: {error}") from error
                 longest = min(FIRST_SECONDS * 2.0 ** min(failures, 20), LONGEST_SECONDS)
                 seconds = self._mirror.clock.jitter(longest / 2, longest)
                 tell = log.debug if str(error) == told else log.warning
