@@ -36,6 +36,7 @@ async def test_what_is_held_is_there_with_what_we_have(
     assert holdings.revisions == 1
     assert await reader.removals.of("a") == row
     assert await reader.removals.of("b") is None
+    assert await reader.removals.tripped() == (True, 1)
     standing = await reader.removals.standing()
     assert (standing.held, standing.held_since, standing.live) == (1, AT, 1)
 

@@ -38,6 +38,11 @@ SELECT (SELECT count(*) FROM held_removals), (SELECT min(held_at) FROM held_remo
     coalesce((SELECT number FROM totals WHERE what = 'packages_live'), 0),
     (SELECT decided_at FROM removal_breaker)
 """
+# Asked with each removal: nothing of it counts rows, of which there may be millions.
+_TRIPPED: Final = """
+SELECT EXISTS (SELECT 1 FROM held_removals),
+    coalesce((SELECT number FROM totals WHERE what = 'packages_live'), 0)
+"""
 _REMOVED_SINCE: Final = f"""
 SELECT substr(observed_at, 1, 16), count(*) FROM packages
 WHERE {_GONE} AND state = 'removed' AND observed_at > ? GROUP BY 1 ORDER BY 1
@@ -127,6 +132,12 @@ class Removals:
         """Where the breaker is."""
         async with self._query() as now:
             return await standing(now)
+
+    async def tripped(self) -> tuple[bool, int]:
+        """Whether any removal is held, and how many packages are live."""
+        async with self._query() as now:
+            [(held, live)] = await now.rows(_TRIPPED)
+        return held == 1, live
 
     async def since(self, at: str) -> list[tuple[str, int]]:
         """How many packages were removed behind a time, by minute (`2026-11-22T08:00`)."""

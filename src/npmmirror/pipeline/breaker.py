@@ -110,13 +110,13 @@ class RemovalBreaker:
         now = self._clock.now()
         self._window.note(now)
         removals = self._window.count(now)
-        standing = await self._index.removals.standing()
-        if not (standing.held or self._limits.are_passed(removals, standing.live)):
+        tripped, live = await self._index.removals.tripped()
+        if not (tripped or self._limits.are_passed(removals, live)):
             return True
-        self._trip(removals, standing.live, standing.held)
+        self._trip(removals, live)
         return False
 
-    def _trip(self, removals: int, live: int, held: int) -> None:
+    def _trip(self, removals: int, live: int) -> None:
         if not self.tripped:
             log.error(
                 "removal_breaker_tripped",
@@ -125,7 +125,7 @@ class RemovalBreaker:
                 packages=self._limits.packages,
                 percent=self._limits.percent,
             )
-        self.held = max(held, self.held, 1)
+        self.held = max(self.held, 1)
         self._held_at = self._clock.monotonic()
 
     async def held_of(self, package: str) -> HeldRemoval | None:
