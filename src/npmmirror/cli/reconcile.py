@@ -33,7 +33,7 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
-    """Hold the feed's list of all packages against the index; queue what differs.
+    """Find what the feed lost, and queue what differs.
 
     Example: npmmirror reconcile --dry-run
     """

@@ -33,7 +33,7 @@ STATES = ("held", "confirming", "removed", "unpublished", "security_hold")
 
 group = typer.Typer(
     rich_markup_mode=None,
-    help="See what upstream has no longer, and decide about what the breaker holds.\n\n"
+    help="See what upstream has no longer; judge what is held back.\n\n"
     "Without a command it is `list`.\n\nExample: npmmirror removals",
 )
 

@@ -69,7 +69,7 @@ def reset(
         bool, typer.Option("--json", help="Write JSON; needs --yes or --dry-run.")
     ] = False,
 ) -> None:
-    """Start over with index, buffer, archive or cursor, each by itself.
+    """Start over with index, buffer, archive or cursor.
 
     Example: npmmirror reset --index --dry-run
     """

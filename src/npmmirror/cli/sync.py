@@ -68,7 +68,7 @@ def sync(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
-    """Mirror packages now: their documents and the versions asked for.
+    """Mirror packages now, in the versions asked for.
 
     Example: npmmirror sync left-pad chalk@^5 @babel/core@latest
     """
