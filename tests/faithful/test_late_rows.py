@@ -6,6 +6,8 @@ from typing import Any
 import anyio
 import pytest
 
+from npmmirror.daemon import feed_follower
+from npmmirror.pipeline import overlap
 from npmmirror.testing import ScriptedRegistry, ScriptedUpstream, faults
 from tests.daemon.conftest import Open, RunningMirror
 
@@ -129,6 +131,31 @@ async def test_what_waits_in_the_buffer_from_before_the_start_is_not_appended_ag
             here.upstream.release()
             status = await window_read(here)
             assert status["feed"]["late_rows"] == 0
+
+
+async def test_what_waits_unread_in_a_long_buffer_is_not_appended_again(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More waits there than is remembered, and nobody has read it: the window is not read."""
+    monkeypatch.setattr(overlap, "REMEMBERED", 10)
+    monkeypatch.setattr(feed_follower, "REMEMBERED", 10)
+    async with mirror(follow=SOON, fetch={"concurrency": 2}) as here:
+        registry = here.upstream.registry
+        async with here.running():
+            registry.publish("known", "1.0.0")
+            await here.at_head()
+            here.upstream.fault("packument", faults.Stall(), times=None)
+            for number in range(40):
+                registry.publish(f"p{number}", "1.0.0")
+            await here.until(lambda now: now["buffer"]["depth"] >= 40)
+            asked = here.upstream.count("feed")
+            await here.upstream.asked("feed", times=asked + 20)
+            status = await here.status()
+            assert (status["feed"]["late_rows"], status["buffer"]["depth"]) == (0, 40)
+            here.upstream.heal()
+            here.upstream.release()
+            await here.at_head()
+            assert (await window_read(here, 2))["feed"]["late_rows"] == 0
 
 
 async def test_what_came_before_following_began_is_not_late(mirror: Open) -> None:

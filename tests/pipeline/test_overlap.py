@@ -97,7 +97,7 @@ class Mirror:
             minutes=5.0,
             every_minutes=2.0,
             page_rows=3,
-            ready=lambda: True,
+            ready=self._ready,
         )
         self.follower = Follower(
             feed,
@@ -109,6 +109,9 @@ class Mirror:
             poll_seconds=MINUTE,
             overlap=self.overlap,
         )
+
+    async def _ready(self) -> bool:
+        return True
 
     async def _receive(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)

@@ -84,10 +84,11 @@ class FeedFollower:
             ready=self._is_known,
         )
 
-    def _is_known(self) -> bool:
+    async def _is_known(self) -> bool:
         """Whether it is known of every change in the buffer that it is there."""
-        recorder = self._mirror.recorder
-        checkpoint, watermark = recorder.checkpoint, recorder.watermark
-        if checkpoint is None or watermark is None or self._found is None:
+        checkpoint = self._mirror.recorder.checkpoint
+        if checkpoint is None or self._found is None:
             return False
-        return len(watermark) <= REMEMBERED and self._buffer.covers(checkpoint, self._found)
+        if not self._buffer.covers(checkpoint, self._found):
+            return False
+        return await self._buffer.depth(checkpoint) <= REMEMBERED

@@ -1,6 +1,6 @@
 """Reads the feed's trailing window again, for rows that were inserted behind the cursor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -73,7 +73,7 @@ class Overlap:
         minutes: float,
         every_minutes: float,
         page_rows: int,
-        ready: Callable[[], bool],
+        ready: Callable[[], Awaitable[bool]],
     ) -> None:
         self._upstream = upstream
         self._index = index
@@ -138,6 +138,9 @@ class Overlap:
         """
         if self._pass is not None and self._pass.place is None:
             await self._settle(self._pass)
+        if not await self._may_go_on():
+            self._pass = None
+            return False
         if self._pass is None:
             self._pass = self._begun(cursor)
         if self._pass is None:
@@ -151,9 +154,15 @@ class Overlap:
             return False
         return True
 
+    async def _may_go_on(self) -> bool:
+        """Whether a pass is under way or due, and it is known of each row what became of it."""
+        return (self._pass is not None or self._clock.monotonic() >= self._due) and (
+            await self._ready()
+        )
+
     def _begun(self, cursor: Seq) -> "_Pass | None":
         now = self._clock.monotonic()
-        if now < self._due or not self._ready():
+        if now < self._due:
             return None
         self._due = now + self._every_seconds
         start = self._start(cursor)
