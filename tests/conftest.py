@@ -1,5 +1,7 @@
 """Fixtures that every area shares."""
 
+import signal
+
 import pytest
 
 
@@ -11,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cut-seed", type=int, help="play a loss of power again that printed it")
     parser.addoption("--histories", type=int, default=12, help="how many lives are rebuilt")
     parser.addoption("--lives", type=int, default=4, help="how many mirrors are held to the truth")
+
+
+def pytest_configure() -> None:
+    """A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
