@@ -12,7 +12,7 @@ import pytest
 from npmmirror.archive import log as capture_log, tarballs
 from npmmirror.buffer.base import BufferUnavailableError
 from npmmirror.buffer.sqlite import SqliteBuffer
-from npmmirror.index import IndexReader, IndexUnavailableError, IndexWriter
+from npmmirror.index import FeedNotes, IndexReader, IndexUnavailableError, IndexWriter
 from tests.daemon.conftest import FastClock, HastyClock, Open, RunningMirror
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +128,25 @@ async def test_a_database_that_refuses_is_asked_again(
             await here.until(lambda status: status["totals"]["tarballs"] == 13)
             await mirrored(here, more=1)
         assert times
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(FeedNotes, "cursors"), (IndexWriter, "last_following"), (IndexWriter, "receipts")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_an_index_that_refuses_where_following_begins_is_asked_again(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch, kind: Any, name: str
+) -> None:
+    """At the start, or anew behind a head that fell: the daemon stays."""
+    async with mirror() as here:
+        publish(here, 3)
+        times: list[int] = []
+        refused = IndexUnavailableError("busy")
+        monkeypatch.setattr(kind, name, failing_async(getattr(kind, name), refused, times))
+        async with here.running(clock=FastClock(50)):
+            await mirrored(here, 3)
+        assert len(times) > ROUNDS
 
 
 async def test_a_pause_of_the_disk_ends_where_documents_alone_are_fetched(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -14,6 +14,8 @@ from npmmirror.capture import Kind, Record
 from npmmirror.daemon.reindex import reindex
 from npmmirror.daemon.removal_list import RemovalList
 from npmmirror.daemon.removals import decide_alone
+from npmmirror.index import IndexUnavailableError
+from npmmirror.index.removals import Removals
 from npmmirror.pipeline.removal import Verdict
 from npmmirror.testing import ScriptedRegistry, ScriptedUpstream, faults
 from tests.daemon.conftest import Open, RunningMirror
@@ -360,6 +362,48 @@ async def test_what_comes_back_is_let_go_of(mirror: Open) -> None:
             await here.until(lambda s: s["removals"]["held"] == 0 and s["mirror"]["at_head"])
         assert all("package_restored" not in events(here, name) for name in held)
         assert removed(here) == 5
+
+
+async def test_a_change_of_the_feed_lets_go_though_there_is_no_document_yet(mirror: Open) -> None:
+    """What was held before it is no proof any more, and not for the operator to confirm."""
+    policy = {**FIVE, "confirm_removal_hours": SECONDS}
+    async with mirror(policy=policy) as here, here.running():
+        held = await tripped(here)
+        here.upstream.fault("packument", faults.Status(404), name=held[0], times=None)
+        here.upstream.registry.publish(held[0], "2.0.0")
+        await here.until(lambda s: s["removals"]["held"] == 2)
+        assert here.work_list(held[0])[""].reason == "not_found"
+
+
+@pytest.mark.parametrize("verdict", ["confirm", "discard"])
+async def test_what_the_policy_wants_no_longer_is_decided_about_too(
+    mirror: Open, verdict: Verdict
+) -> None:
+    """Else the breaker would never close."""
+    async with mirror(policy=FIVE) as here, here.running():
+        held = await tripped(here)
+    policy = {**FIVE, "deny": held}
+    async with mirror(here.upstream, policy=policy) as here, here.running():
+        assert (await decided(here, verdict))["packages"] == 3
+        assert (await here.status())["removals"]["held"] == 0
+
+
+async def test_a_decision_that_cannot_be_made_now_ends_no_daemon(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked is told; what is held is still held."""
+    async with mirror(policy=FIVE) as here, here.running():
+        await tripped(here)
+        with monkeypatch.context() as broken:
+
+            async def held(*_: object) -> NoReturn:
+                raise IndexUnavailableError("the disk does not answer")
+
+            broken.setattr(Removals, "held", held)
+            async with here.control() as client:
+                reports = [report async for report in client.decide_removals("confirm", None)]
+        assert reports == [{"error": "the disk does not answer"}]
+        assert (await decided(here, "confirm"))["packages"] == 3
 
 
 async def test_the_breaker_outlasts_a_restart(mirror: Open) -> None:

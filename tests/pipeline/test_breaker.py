@@ -2,9 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, strategies as st
 
-from npmmirror.pipeline.breaker import FEWEST, HOUR, Limits, Window
+from npmmirror.index import IndexReader, IndexUnavailableError
+from npmmirror.index.removals import Removals, Standing
+from npmmirror.pipeline.breaker import FEWEST, HOUR, Limits, RemovalBreaker, Window
+from tests.pipeline.conftest import ManualClock
 
 START = datetime(2026, 11, 22, 8, 0, 30, tzinfo=UTC)
 
@@ -62,3 +66,56 @@ def test_the_window_begins_anew() -> None:
     window.note(START, 3)
     window.clear()
     assert window.count(START) == 0
+
+
+class HeldRows(Removals):
+    """So many removals are held, or nobody can tell."""
+
+    def __init__(self) -> None:
+        self.count: int | None = 0
+
+    async def standing(self) -> Standing:
+        """See `Removals.standing`."""
+        held, _ = await self.tripped()
+        return Standing(int(held), None, 100, None)
+
+    async def tripped(self) -> tuple[bool, int]:
+        """See `Removals.tripped`."""
+        if self.count is None:
+            raise IndexUnavailableError("the disk does not answer")
+        return self.count > 0, 100
+
+
+class Index(IndexReader):
+    """An index with such rows alone."""
+
+    def __init__(self) -> None:
+        self.removals = self.rows = HeldRows()
+
+
+@pytest.mark.anyio
+async def test_what_was_committed_behind_the_last_look_is_seen_by_the_next(
+    clock: ManualClock,
+) -> None:
+    """A decision may come between the judgement of one more removal and its commit."""
+    index = Index()
+    breaker = RemovalBreaker(Limits(5, 0), index, clock)
+    assert await breaker.decided() == 0
+    index.rows.count = 1
+    await breaker.refresh()
+    assert breaker.tripped
+
+
+@pytest.mark.anyio
+async def test_an_index_that_cannot_be_read_ends_nobody(clock: ManualClock) -> None:
+    """The look that the daemon takes every so often is taken again."""
+    index = Index()
+    breaker = RemovalBreaker(Limits(5, 0), index, clock)
+    index.rows.count = 1
+    await breaker.refresh()
+    index.rows.count = None
+    await breaker.refresh()
+    assert breaker.tripped
+    index.rows.count = 0
+    await breaker.refresh()
+    assert not breaker.tripped

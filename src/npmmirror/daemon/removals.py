@@ -10,6 +10,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from npmmirror.clock import Clock, SystemClock
 from npmmirror.config import Config
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.errors import NpmmirrorError
 from npmmirror.pipeline.job import Done, Job
 from npmmirror.pipeline.removal import Verdict
 
@@ -93,9 +94,13 @@ async def decide_for(
             return
 
     async with send:
-        report = await decide(mirror, verdict, packages, progress)
         try:
-            await send.send(report | {"end": True})
+            end = await decide(mirror, verdict, packages, progress) | {"end": True}
+        except NpmmirrorError as error:
+            # What is handed in is done; the daemon does not end because the rest cannot be read.
+            end = {"error": str(error)}
+        try:
+            await send.send(end)
         except anyio.BrokenResourceError:
             return
 

@@ -189,6 +189,8 @@ class Daemon:
             log.warning("buffer_changed", detail=str(errors.exceptions[0]))
         except* HeadFellError as errors:
             fallen = next(one for one in errors.exceptions if isinstance(one, HeadFellError))
+        except* IndexUnavailableError as errors:
+            log.warning("waiting_for_disk", error=str(errors.exceptions[0]))
         except* FeedStalledError as errors:
             stalled = next(one for one in errors.exceptions if isinstance(one, FeedStalledError))
         if stalled is not None:
@@ -217,6 +219,10 @@ class Daemon:
             except (BufferUnavailableError, BufferChangedError) as error:
                 self._answering.set()
                 await feed.buffer_is_away(error, BUFFER_SECONDS)
+            except IndexUnavailableError as error:
+                self._answering.set()
+                log.warning("waiting_for_disk", error=str(error))
+                await self._clock.sleep(BUFFER_SECONDS)
 
     async def _standing(self) -> tuple[Seq, Watermark]:
         """Cursor and checkpoint, held against the buffer."""

@@ -7,6 +7,7 @@ with their revision and their bytes, and pass.
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 
 from npmmirror.clock import Clock, moment, timestamp
-from npmmirror.index import HeldRemoval, IndexReader
+from npmmirror.index import HeldRemoval, IndexReader, IndexUnavailableError
 
 HOUR: Final = timedelta(hours=1)
 FEWEST: Final = 20
@@ -133,10 +134,17 @@ class RemovalBreaker:
         return await self._index.removals.of(package)
 
     async def refresh(self) -> None:
-        """Look how many are held; where none is any more, the breaker is closed."""
+        """Look how many are held; where none is any more, the breaker is closed.
+
+        An index that cannot be read now is looked at the next time.
+        """
         # What was judged a moment ago is not committed yet.
-        if self.tripped and self._clock.monotonic() - self._held_at > COMMITTED_SECONDS:
-            await self._look()
+        if self.tripped and self._clock.monotonic() - self._held_at <= COMMITTED_SECONDS:
+            return
+        with suppress(IndexUnavailableError):
+            # The last look may have come before what was judged was committed.
+            if self.tripped or (await self._index.removals.tripped())[0]:
+                await self._look()
 
     async def decided(self) -> int:
         """The operator decided; how many are still held.

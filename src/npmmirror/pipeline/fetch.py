@@ -202,7 +202,7 @@ class Fetcher:
     async def _mirror(self, job: Job) -> Done:
         settings = self._selector.settings(job)
         if isinstance(settings, Drop):
-            look = Look(Skipped(POLICY, settings.detail), None)
+            look = await self._unwanted(job, settings)
             return self._done(job, look, [], [], settled=_is_for_the_row(job))
         known = None if job.unseen else await self._index.known(job.package)
         if job.document:
@@ -224,6 +224,14 @@ class Fetcher:
             if look.release is not None:
                 look.release()
             raise
+
+    async def _unwanted(self, job: Job, drop: Drop) -> Look:
+        """Nothing is looked at; what the operator decided about a held removal is done all the same."""
+        if job.verdict is not None:
+            look = await self._looker.decide(job, await self._index.known(job.package))
+            if look.unheld:
+                return look
+        return Look(Skipped(POLICY, drop.detail), None)
 
     async def _wanted(self, job: Job, look: Look, settings: Settings) -> list[str]:
         """Versions to fetch: by the policy, by a person's wish, and by the work list."""

@@ -133,14 +133,24 @@ class Looker:
         if (decided := await self._decided(job, known)) is not None:
             return decided
         if not isinstance(outcome, Gone) or known is None:
-            contrary = row is not None and is_contradicted(row, job.change)
-            return Look(outcome, known, unheld=contrary and self._breaker.tripped)
+            return Look(outcome, known, unheld=await self._is_let_go(job))
         evidence = evidence_of(answer.status, job.change, row, now)
         if not await self._breaker.admits(job.package):
             held = Failed(HELD, self._rule.later(now), "`npmmirror removals`")
             return Look(held, known, held=evidence)
         gone = CapturedGone(outcome.reason, evidence, removed_event(known, evidence))
         return Look(outcome, known, gone=gone)
+
+    async def _is_let_go(self, job: Job) -> bool:
+        """Whether a removal of the package is held, and a change since says that it is there."""
+        change, row = job.change, job.work.get(PACKUMENT)
+        if not self._breaker.tripped or change is None or change.deleted:
+            return False
+        if row is not None:
+            return is_contradicted(row, change)
+        # A change of the feed's comes without the row, which it takes the place of.
+        held = await self._breaker.held_of(job.package)
+        return held is not None and held.seq != change.seq
 
     async def decide(self, job: Job, known: Known | None) -> Look:
         """Do what the operator decided about a removal that is held; nothing where none is."""
