@@ -272,7 +272,6 @@ async def _work(
                         raise NpmmirrorError(error)
                     meter.show(report)
             raise NpmmirrorError("the daemon went away; the same command does what is left")
-    await index_of(config)
     interruption.rest = "what is not decided is still held"
     with interruption.drains() as stop:
         done = await decide_alone(config, verdict, names, tell=meter.show, stop=stop)
