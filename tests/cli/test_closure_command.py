@@ -52,6 +52,15 @@ def test_the_sum_is_told(sync: Program) -> None:
     assert told.startswith("2 of 2 versions of 2 packages held; 2 tarballs fetched and verified (")
 
 
+def test_what_only_the_policy_brought_is_in_the_sum(
+    sync: Program, upstream: RemoteUpstream
+) -> None:
+    """The versions are those that are needed, the tarballs all that came."""
+    publish(upstream, "left-pad", "2.0.0")
+    done = sync("pads", "--with-dependencies")
+    assert done.stdout.startswith("2 of 2 versions of 2 packages held; 3 tarballs fetched")
+
+
 def test_what_is_missing_and_what_is_left_out_have_a_line_each(sync: Program) -> None:
     """On the error output, with who requires it; exit status 1 for what is missing."""
     done = sync("broken", "ghost", "--with-dependencies")
@@ -109,8 +118,8 @@ def test_a_registry_that_does_not_answer_is_named(sync: Program) -> None:
         (("a", "--depth", "0"), "--production, --depth and --node go with --with-dependencies"),
         (("a", "--lockfile", "x"), "a lock file names all that it needs"),
         (("--lockfile", "x", "--with-dependencies"), "a lock file names all that it needs"),
-        (("--lockfile", "nowhere"), "cannot read the lock file nowhere: "),
-        (("--lockfile", "bad"), "cannot read the lock file bad: line 2: no JSON"),
+        (("--lockfile", "nowhere"), "cannot read the lock file nowhere: No such file or directory"),
+        (("--lockfile", "bad"), "cannot read the lock file bad: line 2: not JSON"),
         (("a", "--with-dependencies", "--node", "x"), "--node 'x' is no version"),
         (("a/b/c@1", "--with-dependencies", "https://a.example/x.tgz"), "https://a.example/x.tgz"),
     ],

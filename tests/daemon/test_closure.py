@@ -383,6 +383,16 @@ async def test_a_lock_file_that_contradicts_upstream_is_told(mirror: Open) -> No
             assert "upstream says sha512-" in reason
 
 
+async def test_a_contradiction_is_never_something_to_do_without(mirror: Open) -> None:
+    """An entry that is optional, with another digest than upstream's, fails the whole."""
+    async with mirror() as here:
+        publish(here, "a")
+        wrong = locked(here, "a", integrity(b"other"), optional=True)
+        told = await carry_out(here, Asked((wrong,), depth=0))
+        assert told.complete is False
+        assert told.missing["a@1.0.0"]["optional"] is False
+
+
 async def test_where_upstream_claims_another_algorithm_the_file_decides(mirror: Open) -> None:
     """A package of before 2017 has a SHA-1 alone, a lock file may have more."""
     async with mirror() as here:

@@ -48,6 +48,8 @@ class _End:
     left_out: list[Report] = field(default_factory=list)
     complete: bool = False
     ended: bool = False
+    fetched: int = 0
+    bytes: int = 0
 
     def take(self, report: Report) -> None:
         """One report; an `error` ends it."""
@@ -58,7 +60,9 @@ class _End:
         self.missing += report.get("missing", ())
         self.left_out += report.get("left_out", ())
         if "end" in report:
-            self.ended, self.complete = True, report["end"]["complete"]
+            told = report["end"]
+            self.ended, self.complete = True, told["complete"]
+            self.fetched, self.bytes = told["fetched"], told["bytes"]
 
     def to_json(self) -> Report:
         """For scripts."""
@@ -163,7 +167,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"cannot read the lock file {visible(str(path))}: {error}") from error
+        raise UsageError(
+            f"cannot read the lock file {visible(str(path))}: {error.strerror}"
+        ) from error
 
 
 async def _work(
@@ -236,7 +242,7 @@ def _conclude(end: _End, registry: "Registry | None", *, cut_off: bool) -> None:
         from npmmirror.cli.sync import whom_it_asked  # noqa: PLC0415 - that module needs this one
 
         complain(whom_it_asked(registry))
-    say(_sum(end.packages))
+    say(_sum(end))
 
 
 def _line(name: str, spec: str, reason: str, each: Report) -> str:
@@ -255,12 +261,11 @@ def _is_there(package: Report) -> bool:
     return any(version["held"] for version in package["versions"])
 
 
-def _sum(packages: Sequence[Report]) -> str:
-    versions = [version for package in packages for version in package["versions"]]
+def _sum(end: _End) -> str:
+    versions = [version for package in end.packages for version in package["versions"]]
     held = sum(version["held"] for version in versions)
-    fetched = [version["size"] or 0 for version in versions if version["fetched"]]
     return (
-        f"{held:,} of {plural(len(versions), 'version')} of {plural(len(packages), 'package')} "
-        f"held; {plural(len(fetched), 'tarball')} fetched and verified "
-        f"({shown_bytes(sum(fetched))})"
+        f"{held:,} of {plural(len(versions), 'version')} of {plural(len(end.packages), 'package')} "
+        f"held; {plural(end.fetched, 'tarball')} fetched and verified "
+        f"({shown_bytes(end.bytes)})"
     )

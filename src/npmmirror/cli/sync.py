@@ -130,7 +130,8 @@ def _listed(file: Path | None) -> Iterator[str]:
             typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text("utf-8")
         )
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the list {file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read the list {file}: {why}") from error
     for line in text.splitlines():
         name = line.strip()
         if name and not name.startswith("#"):

@@ -29,7 +29,7 @@ def read_npm(raw: bytes) -> Lockfile:
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise LockfileError(f"line {error.lineno}: no JSON ({error.msg})") from error
+        raise LockfileError(f"line {error.lineno}: not JSON ({error.msg})") from error
     if not isinstance(found, dict):
         raise LockfileError("line 1: a lock file of npm is an object")
     version = found.get("lockfileVersion", 1)

@@ -33,9 +33,9 @@ def documents(raw: bytes) -> Iterator[Value]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
-        raise LockfileError(f"line {line}: no YAML ({error.problem or error.context})") from error
+        raise LockfileError(f"line {line}: not YAML ({error.problem or error.context})") from error
     except yaml.YAMLError as error:
-        raise LockfileError(f"no YAML ({' '.join(str(error).split())[:120]})") from error
+        raise LockfileError(f"not YAML ({' '.join(str(error).split())[:120]})") from error
 
 
 class _Building:

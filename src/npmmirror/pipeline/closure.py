@@ -70,9 +70,15 @@ class ClosedPackage(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The end of it: whether everything is there that is needed, and what is not."""
+    """The end of it: whether everything is there that is needed, and what is not.
+
+    `fetched` counts the tarballs that came, those that only the policy brought along included, of
+    so many `bytes`.
+    """
 
     complete: bool
+    fetched: int
+    bytes: int
     missing: tuple[Lack, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -290,15 +296,24 @@ class Closure:
         """What is missing; to be asked after `packages`."""
         for wish in self._unanswered():
             self._graph.fail(*wish, NOT_DONE)
-        missing = tuple(self._graph.lacks())
+        missing = tuple(map(_grave, self._graph.lacks()))
         complete = all(lack.optional for lack in missing)
-        return Ended(complete, missing, tuple(self._graph.left_out()))
+        sizes = self._bytes.values()
+        left_out = tuple(self._graph.left_out())
+        return Ended(complete, len(sizes), sum(sizes), missing, left_out)
 
     def _unanswered(self) -> Iterator[tuple[str, str]]:
         """What it did not come to, because it was interrupted."""
         for wish in self._graph.asked:
             if wish not in self._graph.picks and wish not in self._graph.reasons:
                 yield wish
+
+
+def _grave(lack: Lack) -> Lack:
+    """A file that is not what it was is never something to do without."""
+    if not lack.reason.startswith(MISMATCH):
+        return lack
+    return msgspec.structs.replace(lack, optional=False)
 
 
 def _choose(
