@@ -73,7 +73,7 @@ def test_explain_says_which_rule_decides(program: Program) -> None:
     told = program("policy", "explain", "left-pad", environment=KEEP_TWO)
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
-    assert lines[0] == "left-pad: wanted, by policy.allow"
+    assert lines[0] == "left-pad: wanted, by policy.allow, which is empty"
     assert lines[2].split() == ["keep_versions", "2", "policy.keep_versions"]
     assert lines[6] == "4 versions, the newest first:"
     assert lines[7].split(maxsplit=2) == ["1.3.0", "held", "wanted, by policy.keep_versions"]
@@ -91,12 +91,26 @@ def test_explain_of_one_version_is_json_as_well(program: Program) -> None:
     assert (version["version"], version["held"], version["wanted"]) == ("1.3.0", True, True)
 
 
+@pytest.mark.usefixtures("mirror")
+def test_explain_tells_what_nobody_knows(program: Program) -> None:
+    """A version that no document named, a package of which nothing is captured."""
+    told = program("policy", "explain", "left-pad@9.9.9").stdout.splitlines()
+    assert told[-2:] == [
+        "1 version:",
+        "  9.9.9  not known  wanted where somebody asks for it (policy.tarballs)",
+    ]
+    assert program("policy", "explain", "x").stdout.splitlines()[-1] == "nothing of it is captured"
+
+
 def test_explain_of_a_denied_package_needs_no_mirror(program: Program) -> None:
     """The pattern that denies it."""
     told = program(
         "policy", "explain", "left-pad", environment={"NPMMIRROR_POLICY__DENY": "left-*"}
     )
-    assert told.stdout == 'left-pad: not wanted, by policy.deny: "left-*"\n'
+    assert told.stdout.splitlines() == [
+        'left-pad: not wanted, by policy.deny: "left-*"',
+        "nothing of it is captured",
+    ]
 
 
 def test_a_prune_without_a_mirror_is_refused(program: Program) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -101,7 +102,7 @@ async def test_the_lines_say_what_is_held_and_what_to_do(
 async def test_nothing_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """Where upstream has all that was captured."""
     await _say(pages(("breaker", [{**BREAKER, "tripped": False}])), Times())
-    assert capsys.readouterr().out == "nothing of that kind\n"
+    assert capsys.readouterr().out == "nothing is gone upstream\n"
 
 
 def test_a_decision_is_told() -> None:
@@ -111,18 +112,18 @@ def test_a_decision_is_told() -> None:
     assert _told(report) == told
     discarded = {**report, "decision": "discard", "packages": 1, "left": 0}
     assert _told(discarded) == (
-        "1 package put back, to be looked at anew; nothing is held any more"
+        "1 package put back, to be looked at anew; no removal is held any more"
     )
-    assert _told({**report, "packages": 0, "left": 0}) == "nothing is held"
+    assert _told({**report, "packages": 0, "left": 0}) == "no removal is held"
 
 
 @pytest.mark.parametrize("words", [(), ("list",), ("confirm",), ("discard", "left-pad")])
-def test_without_a_mirror(program: Program, words: tuple[str, ...]) -> None:
-    """A sentence where there is nothing to look at; a decision finds nothing held."""
+def test_without_a_mirror(program: Program, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A sentence where there is nothing to look at, and nothing is made by it."""
     told = program("removals", *words)
-    if words[:1] in {(), ("list",)}:
-        assert told.returncode == 1
-        assert "there is no mirror in" in told.stderr
+    assert told.returncode == 1
+    assert "there is no mirror in" in told.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_state_that_there_is_not(program: Program) -> None:

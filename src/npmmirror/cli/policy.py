@@ -35,7 +35,7 @@ def explain(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Say which key or rule decides about a package and each of its versions.
+    """Say which key or rule decides what of a package and its versions.
 
     Example: npmmirror policy explain left-pad@1.0.0
     """
@@ -59,25 +59,33 @@ def explain(
 
 def _told(report: Report) -> Iterator[str]:
     word = paint("wanted", "green") if report["wanted"] else paint("not wanted", "red")
-    yield f"{visible(report['package'])}: {word}, by {_why(report)}"
+    empty = ", which is empty" if report["wanted"] and report["rule"] == "policy.allow" else ""
+    yield f"{visible(report['package'])}: {word}, by {_why(report)}{empty}"
     if report["wanted"]:
         settings = report["settings"].items()
         yield from columns(
             [(key, _value(one["value"]), one["rule"]) for key, one in settings], "  "
         )
-    versions = report["versions"]
+    if report["state"] is None:
+        yield "nothing of it is captured"
+    yield from _versions(report["versions"], report["settings"]["tarballs"]["rule"])
+
+
+def _versions(versions: list[Report], tarballs: str) -> Iterator[str]:
+    """`tarballs` is the key or rule that says which are fetched without being asked for."""
     if versions:
-        yield f"{plural(len(versions), 'version')}, the newest first:"
-        yield from columns([list(_row(one)) for one in versions[:LISTED]], "  ")
+        order = ", the newest first" if len(versions) > 1 else ""
+        yield f"{plural(len(versions), 'version')}{order}:"
+        yield from columns([list(_row(one, tarballs)) for one in versions[:LISTED]], "  ")
     if len(versions) > LISTED:
         yield f"  and {len(versions) - LISTED:,} more: --json tells them"
     if any(one["held"] and not one["wanted"] for one in versions):
         yield "`npmmirror prune` deletes what is held and not wanted"
 
 
-def _row(one: Report) -> Iterator[str]:
+def _row(one: Report, tarballs: str) -> Iterator[str]:
     yield one["version"]
-    yield "held" if one["held"] else "not held"
+    yield "held" if one["held"] else "not held" if one["known"] else "not known"
     if one["gone"]:
         yield "stays: upstream has it no longer" if one["held"] else "gone upstream"
     elif not one["wanted"]:
@@ -85,7 +93,7 @@ def _row(one: Report) -> Iterator[str]:
     elif one["by_itself"]:
         yield f"wanted, by {_why(one)}"
     else:
-        yield "wanted where somebody asks for it (tarballs)"
+        yield f"wanted where somebody asks for it ({tarballs})"
 
 
 def _why(one: Report) -> str:

@@ -109,7 +109,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "waiting", f"{report['waiting']:,} more that are on the work list already"
     if report["not_expected"]:
         count = f"{report['not_expected']:,} listed"
-        yield "not ours", f"{count} that this mirror never set out to have; --all takes them too"
+        yield "not ours", f"{count} that this mirror was never to have; --all takes them"
 
 
 def _conclude(report: Report) -> None:
@@ -118,7 +118,8 @@ def _conclude(report: Report) -> None:
     found = sum(report[kind] for kind in _KINDS)
     queued = plural(report["queued"], "package")
     if not found:
-        say("the list and the index agree")
+        agree = "the list and the index agree"
+        say("nothing to fetch or to look at" if report["not_expected"] else agree)
     elif report["dry_run"]:
         say("nothing was queued (--dry-run)")
     elif report["by_daemon"]:

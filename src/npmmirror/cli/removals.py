@@ -57,7 +57,7 @@ def list_(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """List the packages that upstream has no longer, and what is held of them.
+    """List what upstream has no longer, and what is held of it.
 
     Example: npmmirror removals list --state held
     """
@@ -80,7 +80,7 @@ def confirm(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
-    """Record removals that the breaker holds: upstream really has these packages no longer.
+    """Record removals that are held: the packages are really gone.
 
     Example: npmmirror removals confirm left-pad
     """
@@ -94,7 +94,7 @@ def discard(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, no progress.")] = False,
 ) -> None:
-    """Disbelieve removals that the breaker holds: these packages are looked at anew later.
+    """Disbelieve removals that are held: look at them anew later.
 
     Example: npmmirror removals discard
     """
@@ -110,7 +110,10 @@ def _show(context: typer.Context, state: str | None, *, utc: bool, as_json: bool
     if as_json:
         carry_out(lambda _: _say_json(found.pages()))
     else:
-        carry_out(lambda _: _say(found.pages(), Times(utc=utc)))
+        nothing = (
+            "nothing is gone upstream" if state is None else f"no package is in the state {state}"
+        )
+        carry_out(lambda _: _say(found.pages(), Times(utc=utc), nothing))
 
 
 async def _say_json(pages: AsyncIterator[tuple[str, list[Report]]]) -> None:
@@ -135,7 +138,11 @@ async def _say_json(pages: AsyncIterator[tuple[str, list[Report]]]) -> None:
     say("]}")
 
 
-async def _say(pages: AsyncIterator[tuple[str, list[Report]]], times: Times) -> None:
+async def _say(
+    pages: AsyncIterator[tuple[str, list[Report]]],
+    times: Times,
+    nothing: str = "nothing is gone upstream",
+) -> None:
     before = None
     async for part, items in pages:
         if part == "breaker":
@@ -146,7 +153,7 @@ async def _say(pages: AsyncIterator[tuple[str, list[Report]]], times: Times) -> 
             say(line)
         before = part
     if before is None:
-        say("nothing of that kind")
+        say(nothing)
 
 
 def _lines(part: str, items: list[Report], times: Times, *, begins: bool) -> Iterator[str]:
@@ -241,7 +248,7 @@ def _decide(
     report.pop("end", None)
     if as_json:
         say_json(report)
-    else:
+    elif report["packages"] or not report["unknown"]:
         say(_told(report))
     for name in report["unknown"]:
         complain(f"no removal of {visible(name)} is held")
@@ -259,6 +266,7 @@ async def _work(
     """Have it done, by the daemon where one runs."""
     from npmmirror.cli.beside import running_daemon  # noqa: PLC0415 - keeps --help fast
     from npmmirror.cli.interrupt import interrupted  # noqa: PLC0415 - as above
+    from npmmirror.daemon.index_file import index_of  # noqa: PLC0415 - as above
     from npmmirror.daemon.removals import decide_alone  # noqa: PLC0415 - as above
 
     interruption.rest = "the daemon goes on with it"
@@ -272,6 +280,7 @@ async def _work(
                         raise NpmmirrorError(error)
                     meter.show(report)
             raise NpmmirrorError("the daemon went away; the same command does what is left")
+    await index_of(config)
     interruption.rest = "what is not decided is still held"
     with interruption.drains() as stop:
         done = await decide_alone(config, verdict, names, tell=meter.show, stop=stop)
@@ -286,8 +295,8 @@ def _told(report: Report) -> str:
         "discard": "put back, to be looked at anew",
     }
     if not report["packages"] and not report["left"]:
-        return "nothing is held"
+        return "no removal is held"
     told = f"{plural(report['packages'], 'package')} {done[report['decision']]}"
     if report["left"]:
         return f"{told}; {plural(report['left'], 'removal')} still held"
-    return f"{told}; nothing is held any more"
+    return f"{told}; no removal is held any more"
