@@ -206,6 +206,41 @@ async def test_a_document_that_a_person_is_given_starts_counting_over(mirror: Op
             assert (row.reason, row.attempts) == ("deleted_but_answered", 1)
 
 
+async def test_an_old_document_that_a_person_is_given_starts_counting_over(mirror: Open) -> None:
+    """It is not believed, and yet the package is there."""
+    async with mirror(policy={"confirm_removal_hours": 1.0}) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        registry.publish("left-pad", "2.0.0")
+        async with here.running():
+            await here.at_head()
+            missing = here.upstream.fault("packument", faults.Status(404), times=None)
+            registry.publish("left-pad", "3.0.0")
+            await here.until(lambda s: s["work_list"].get("not_found") == 1)
+            here.upstream.heal(missing)
+            registry.serve_stale("left-pad", 9, busted=True)
+            async with here.control() as client:
+                _ = [report async for report in client.sync(["left-pad"], {"force": True})]
+            row = here.work_list("left-pad")[""]
+            assert (row.reason, row.attempts) == ("stale", 1)
+
+
+async def test_answers_of_not_there_do_not_have_a_document_believed_sooner(mirror: Open) -> None:
+    """The feed says deleted, and it is there after all: that is counted by itself."""
+    policy = {"confirm_removal_answers": 5, "confirm_removal_hours": 2 * SECONDS}
+    fetch = {"retry_seconds": 100.0, "retry_max_seconds": 100.0}
+    async with mirror(policy=policy, fetch=fetch) as here:
+        registry = here.upstream.registry
+        registry.publish("left-pad", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            here.upstream.fault("packument", faults.Status(404), times=3)
+            registry.unpublish("left-pad", deleted=True)
+            registry.publish("left-pad", "2.0.0", announce="never")
+            await here.until(lambda s: s["work_list"].get("deleted_but_answered") == 1)
+            assert here.work_list("left-pad")[""].attempts == 1
+
+
 async def test_a_later_change_starts_counting_over(mirror: Open) -> None:
     """The feed says that it is there: the answers from before count no more."""
     async with mirror(policy={"confirm_removal_hours": 3 * SECONDS}) as here:

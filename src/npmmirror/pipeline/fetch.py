@@ -36,7 +36,13 @@ from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
-from npmmirror.pipeline.second_looks import LOOKS, STILL_THERE, next_look
+from npmmirror.pipeline.second_looks import (
+    BELIEVED_SOON,
+    LOOKS,
+    STALE,
+    STILL_THERE,
+    next_look,
+)
 from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.tarballs import Claim, TarballFetcher
 from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
@@ -218,7 +224,8 @@ class Fetcher:
             outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
-            rows = [*rows, *await self._contradicted(job, look)]
+            if not settled and _is_there(look):
+                rows = [*rows, *await self._contradicted(job)]
             return self._done(job, look, wanted, outcomes, rows, settled=settled)
         except BaseException:
             if look.release is not None:
@@ -294,18 +301,17 @@ class Fetcher:
         row = next((row for row in rows if row.item == PACKUMENT), None)
         return row is None or _is_met(row, look)
 
-    async def _contradicted(self, job: Job, look: Look) -> list[WorkItem]:
-        """The row that counts answers of "not there", where a person was given the document.
+    async def _contradicted(self, job: Job) -> list[WorkItem]:
+        """The row that counts answers of "not there", where a person was given a document.
 
-        Counting starts over; what the feed says, that the package is deleted, is looked after.
+        Counting starts over; what the feed says, that the package is deleted or has a newer
+        document, is looked after.
         """
-        if _is_for_the_row(job) or look.packument is None:
-            return []
-        rows = await self._index.work_of(job.package)
+        now, rows = self._schedule.now(), await self._index.work_of(job.package)
         return [
-            replace(row, reason=STILL_THERE, attempts=1, since=self._schedule.now(), detail="")
+            replace(row, reason=_doubt(row), attempts=1, since=now, detail="")
             for row in rows
-            if row.item == PACKUMENT and row.deleted and row.reason in ANSWERS
+            if row.item == PACKUMENT and row.reason in ANSWERS
         ]
 
     def _done(
@@ -401,6 +407,8 @@ class Fetcher:
         row = job.work.get(PACKUMENT)
         if failed.reason in ANSWERS:  # counted by themselves
             return 1 + answers_before(row, job.change)
+        if failed.reason in BELIEVED_SOON and (row is None or row.reason != failed.reason):
+            return 1  # the same: after so many the document is believed
         return self._attempts(row, failed)
 
     def _since(self, job: Job, failed: Failed) -> datetime:
@@ -456,6 +464,16 @@ def _is_met(row: WorkItem, look: Look) -> bool:
     """Whether the document found is the one that the row waits for."""
     found = look.packument
     return found is not None and not row.deleted and not is_stale(found, None, row.rev)
+
+
+def _is_there(look: Look) -> bool:
+    """Whether a document was given, be it one that is not believed."""
+    stale = isinstance(look.outcome, Failed) and look.outcome.reason == STALE
+    return stale or look.packument is not None
+
+
+def _doubt(row: WorkItem) -> str:
+    return STILL_THERE if row.deleted else STALE
 
 
 def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:

@@ -24,7 +24,8 @@ class Holding:
         """Nobody works on these packages inside the block; what comes meanwhile waits for its end."""
         held: list[str] = []
         try:
-            for package in packages:
+            # In one order for all, so that nobody waits for who waits for him.
+            for package in sorted(packages):
                 await self._take(package)
                 held.append(package)
             yield

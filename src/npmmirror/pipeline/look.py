@@ -108,7 +108,7 @@ class Looker:
     async def look(self, job: Job, known: Known | None, token: str) -> Look:
         """Fetch and judge; every expected failure becomes a value."""
         if _is_captured(job, known):
-            return Look(Mirrored(changed=False), known)
+            return Look(Mirrored(changed=False), known, unheld=await self._is_let_go(job))
         etag, bust = _condition(job, known)
         try:
             answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust)

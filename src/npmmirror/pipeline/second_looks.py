@@ -25,7 +25,9 @@ NOT_YET: Final = "not_yet_changed"
 """A change was announced, no revision tells which, and the document is the one that is held."""
 STILL_THERE: Final = "deleted_but_answered"
 """The feed calls the package deleted, and its document is there."""
-LOOKS: Final = frozenset({STALE, CONFLICT, NOT_YET, STILL_THERE})
+BELIEVED_SOON: Final = frozenset({CONFLICT, NOT_YET, STILL_THERE})
+"""What is only odd."""
+LOOKS: Final = BELIEVED_SOON | {STALE}
 TRIES: Final = 4
 """A document that is only odd is taken at its own word when it comes so often and once more."""
 
