@@ -17,7 +17,11 @@ async def test_two_who_hold_the_same_packages_do_not_wait_for_each_other(
     """In whatever order they name them, and whatever is in work at first."""
     gate = Gate()
     gate.admit(Job("x", sent=True))
-    holding = Holding(gate, gate.release, clock)
+
+    def let_go(package: str) -> None:
+        gate.release(package)
+
+    holding = Holding(gate, let_go, clock)
 
     async def hold(*packages: str) -> None:
         async with holding.holding(packages):
