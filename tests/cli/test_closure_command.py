@@ -62,12 +62,12 @@ def test_what_only_the_policy_brought_is_in_the_sum(
 
 
 def test_what_is_missing_and_what_is_left_out_have_a_line_each(sync: Program) -> None:
-    """On the error output, with who requires it; exit status 1 for what is missing."""
+    """On the error output, in the order of names, with who requires it; exit status 1 for what is missing."""
     done = sync("broken", "ghost", "--with-dependencies")
     assert done.returncode == 1
-    assert sorted(done.stderr.splitlines()) == [
-        "ghost@*: not_found",
+    assert done.stderr.splitlines() == [
         "left out, fork@a/fork: git; required by broken@1.0.0",
+        "ghost@*: not_found",
         "left-pad@^9: no_such_version; required by broken@1.0.0",
         "optional, not there: nowhere@^1: not_found; required by broken@1.0.0",
     ]

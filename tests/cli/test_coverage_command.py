@@ -62,12 +62,20 @@ def test_the_list_has_a_line_for_everything_that_is_missing(program: Program) ->
 
 
 @pytest.mark.usefixtures("data")
+def test_the_reason_of_what_is_missing_is_never_cut(program: Program) -> None:
+    """In a narrow terminal it goes on in the next line."""
+    lines = program("coverage", environment={"COLUMNS": "60"}).stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines[-2:]).split()).endswith("not wanted: policy.tarballs")
+
+
+@pytest.mark.usefixtures("data")
 def test_what_is_wanted_and_missing_is_an_exit_status(program: Program) -> None:
     """Of the sums and of the list; a narrower question may have a better answer."""
     wider = {"NPMMIRROR_POLICY__TARBALLS": "all"}
     told = program("coverage", environment=wider)
     assert told.returncode == 1
-    assert "50.00 % of the versions that the policy wants are held; 2 are to come" in told.stdout
+    assert "50.00 % of the versions that the policy wants are held; 2 are missing" in told.stdout
     assert program("coverage", "--list", environment=wider).returncode == 1
     assert program("coverage", "@scope/*", environment=wider).returncode == 0
 
@@ -85,6 +93,8 @@ def test_a_manifest_is_written_and_checked_against_a_copy(program: Program, data
     told = program(*words)
     assert told.returncode == 0
     assert told.stdout.splitlines()[-1] == "everything is as the manifest says"
+    told = program(*words, "left*")
+    assert told.stdout.splitlines()[-1] == "what was asked for is as the manifest says"
     [file] = (copy / "packages").rglob("left-pad-1.2.0.tgz")
     file.unlink()
     told = program(*words)

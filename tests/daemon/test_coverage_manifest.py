@@ -233,6 +233,13 @@ async def test_only_the_packages_that_are_named_are_hashed(copied: Copied) -> No
     assert (await copied.check(after="left-pad"))["tarballs"] == 2
 
 
+async def test_a_name_that_the_manifest_does_not_tell_of_is_no_agreement(copied: Copied) -> None:
+    """A misspelt name would pass for a package that is well."""
+    assert await copied.found("leftpad") == {("not_in_manifest", "leftpad", None)}
+    assert await copied.found("nothing*") == set()
+    assert await copied.found("left-pad", after="left-pad") == set()
+
+
 @pytest.mark.parametrize("outside", ["../captures/000001.log", "/etc/hostname"])
 async def test_a_path_that_leads_out_of_the_directory_is_not_followed(
     copied: Copied, outside: str

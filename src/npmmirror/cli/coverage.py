@@ -8,6 +8,7 @@ import typer
 
 from npmmirror.cli import completion
 from npmmirror.cli.output import (
+    cells,
     columns,
     complain,
     facts,
@@ -17,6 +18,7 @@ from npmmirror.cli.output import (
     say_json,
     shown_bytes,
     visible,
+    wrapped,
 )
 from npmmirror.errors import UsageError
 
@@ -38,7 +40,7 @@ _REASONS = {
     "size": "larger than the policy allows",
     "failed": "tried in vain",
     "gone": "upstream has no file of it",
-    "not_yet": "its turn has not come",
+    "not_yet": "wanted, and not tried yet",
     "erased": "erased",
 }
 
@@ -235,7 +237,7 @@ def _check(
     if as_json:
         say_json(report)
     else:
-        _tell_check(report)
+        _tell_check(report, whole=selection.everything and not after)
     return bool(report["well"])
 
 
@@ -248,7 +250,7 @@ def _copy(config: "Config", data: Path | None) -> "Copy":
     return Copy(config.storage.packages_path, config.storage.data_dir / "captures")
 
 
-def _tell_check(report: Report) -> None:
+def _tell_check(report: Report, *, whole: bool) -> None:
     head = report["head"]
     for line in columns(
         [
@@ -259,7 +261,8 @@ def _tell_check(report: Report) -> None:
     ):
         say(line)
     if report["well"]:
-        say(paint("everything is as the manifest says", "green"))
+        what = "everything" if whole else "what was asked for"
+        say(paint(f"{what} is as the manifest says", "green"))
         return
     say(
         paint(
@@ -298,7 +301,15 @@ def _lines(report: Report) -> Iterator[str]:
     rows = list(_rows(packages["missing"], versions["missing"]))
     if rows:
         yield ""
-        yield from columns([("missing", "packages", "versions", "bytes", "why"), *rows])
+        yield from _table([("missing", "packages", "versions", "bytes", "why"), *rows])
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Aligned; the last cell is wrapped, not cut: the words in it are what is looked for."""
+    heads = columns([row[:-1] for row in rows])
+    room = max(map(cells, heads)) + 2
+    for head, row in zip(heads, rows, strict=True):
+        yield from wrapped(visible(row[-1]), " " * room, head + " " * (room - cells(head)))
 
 
 def _wanted(report: Report) -> str:
@@ -313,7 +324,7 @@ def _wanted(report: Report) -> str:
     short = sum(report["versions"]["missing"][each]["count"] for each in ("failed", "not_yet"))
     share = 100 * held / max(held + short, 1)
     told = f"{share:.2f} %" if share < 99.995 or not short else "nearly all"
-    return f"{told} of the versions that the policy wants are held; {waiting:,} are to come"
+    return f"{told} of the versions that the policy wants are held; {waiting:,} are missing"
 
 
 def _rows(packages: Report, versions: Report) -> Iterator[tuple[str, ...]]:

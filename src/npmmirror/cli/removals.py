@@ -172,7 +172,7 @@ def _breaker(breaker: Report, times: Times) -> Iterator[str]:
     held = plural(breaker["held"], "removal")
     yield paint(f"the breaker tripped {times.tell(breaker['since'])}: {held} held", "red")
     yield "If upstream really has them no longer: npmmirror removals confirm [NAME...]"
-    yield "If it was a fault of its, or is not known: npmmirror removals discard [NAME...]"
+    yield "If upstream was at fault, or nobody knows: npmmirror removals discard [NAME...]"
     yield "A package that answers again, or is announced again, is let go of by itself."
 
 

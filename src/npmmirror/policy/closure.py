@@ -118,11 +118,11 @@ class Graph:
         return {version: list(names) for version, names in found.items()}
 
     def lacks(self) -> Iterator[Lack]:
-        """What is not there, each with who requires it."""
+        """What is not there, each with who requires it, in the order of names."""
         if not self.reasons:
             return
         needed, by_whom, wanting = self._needed(), self.required_by(), self._wanting()
-        for key, reason in self.reasons.items():
+        for key, reason in sorted(self.reasons.items()):
             if key not in self.needs and key not in self.asked:
                 continue  # what only the policy brought along
             names = by_whom.get(key) or list(wanting.get(key, ()))

@@ -206,16 +206,20 @@ class _Checker:
     async def tarballs(self, selection: Selection, after: str) -> None:
         """The files that are listed, package by package."""
         matches, behind = selection.matcher().match, after.encode()
-        waiting: list[ListedFile] = []
+        waiting, unmet = list[ListedFile](), dict.fromkeys(selection.names)
         for line in self._manifest.lines():
             if isinstance(line, str):
                 self._find("manifest_line", f"line {self._manifest.number}: {line}")
-            elif line.package.encode() > behind and matches(line.package):
+                continue
+            unmet.pop(line.package, None)
+            if line.package.encode() > behind and matches(line.package):
                 if len(waiting) >= BATCH and line.package != waiting[-1].package:
                     await self._hash(waiting)
                     waiting = []
                 waiting.append(line)
         await self._hash(waiting)
+        for name in unmet:
+            self._find("not_in_manifest", "it lists no tarball of this package", package=name)
 
     async def _hash(self, files: Sequence[ListedFile]) -> None:
         """Whole packages: only so can be told which files of their directories are not listed."""
