@@ -1,5 +1,6 @@
 """`npmmirror sync --with-dependencies` and `--lockfile`, alone and beside a daemon."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,10 @@ import anyio
 import msgspec
 import pytest
 
+from npmmirror import lockfiles
 from npmmirror.daemon import standalone
+from npmmirror.lockfiles import Lockfile
+from npmmirror.pipeline import closure
 from npmmirror.pipeline.closure import Asked, Progress
 from npmmirror.policy.closure import Root
 from npmmirror.testing import ScriptedRegistry, faults
@@ -319,6 +323,25 @@ async def test_the_lock_file_in_a_tarball_counts(mirror: Open) -> None:
         publish(here, "c")
         told = await close(here, "a@^1")
         assert told.held == {"a@1.0.0", "b@1.0.0", "b@1.1.0", "c@1.0.0"}
+
+
+async def test_a_lock_file_in_a_tarball_is_read_beside_the_event_loop(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be as large as its author likes."""
+    threads: list[int] = []
+
+    def read(raw: bytes) -> Lockfile:
+        threads.append(threading.get_ident())
+        return lockfiles.read(raw)
+
+    monkeypatch.setattr(closure, "read_lockfile", read)
+    async with mirror() as here:
+        files = {"package.json": b"{}", "npm-shrinkwrap.json": b'{"lockfileVersion":{}}'}
+        registry(here).publish("a", "1.0.0", manifest={"_hasShrinkwrap": True}, files=files)
+        assert (await close(here, "a@^1")).complete
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_an_unreachable_upstream_ends_it(mirror: Open) -> None:

@@ -146,6 +146,7 @@ def test_yarn_berry() -> None:
         (b"lockfileVersion: '9.0'\n? [a]\n: 1\n", "line 2: no lock file has a key that is no"),
         (b"lockfileVersion: '9.0'\na: " + b"[" * 50_000, "line 2: no lock file has something nest"),
         (b"__metadata:\n  version: 8\na@npm:1:\n  version: 1\n", "'a@npm:1' has no resolution"),
+        (b'{"lockfileVersion": [3], "packages": {}}', "lockfileVersion [3] is not 1, 2 or 3"),
         (b"# yarn lockfile v1\n\na@1:\n  version\n", "line 4: not understood ('version')"),
         (b"# yarn lockfile v1\n\na@1:\n  resolved x\n", "line 3: 'a@1' has no version"),
         (b"# yarn lockfile v1\n<<<<<<< HEAD\n", "line 2: a merge conflict that nobody resolved"),

@@ -33,7 +33,7 @@ def read_npm(raw: bytes) -> Lockfile:
     if not isinstance(found, dict):
         raise LockfileError("line 1: a lock file of npm is an object")
     version = found.get("lockfileVersion", 1)
-    if version not in _VERSIONS or isinstance(version, bool):
+    if type(version) is not int or version not in _VERSIONS:
         raise LockfileError(f"lockfileVersion {version!r} is not 1, 2 or 3")
     if "packages" not in found and "dependencies" not in found and "name" not in found:
         raise LockfileError("it has neither packages nor dependencies")

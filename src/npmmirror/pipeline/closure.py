@@ -124,6 +124,8 @@ class Closure:
                 self._locked.setdefault(root.package, []).append(root)
         self._places = anyio.CapacityLimiter(AT_ONCE)
         self._fetching = anyio.CapacityLimiter(AT_ONCE)
+        self._unwrapping = anyio.Lock()
+        """Lock files in tarballs may be large: one at a time."""
         self._outcomes: dict[str, Outcome | None] = {}
         self._bytes: dict[tuple[str, str], int] = {}
         self._done: set[tuple[str, str]] = set()
@@ -231,18 +233,12 @@ class Closure:
         row = (await self._index.stored([(package, version)])).get((package, version))
         if row is None or not row.held or row.path is None:
             return []
-        finder = ShrinkwrapFinder(MAX_BYTES)
-        await self._store.hash_file(row.path, finder)
-        if finder.found is None:
-            return []
-        try:
-            locked = read_lockfile(finder.found)
-        except LockfileError:
-            return []  # npm, too, goes by the ranges then
-        return [
-            *(Requirement(one.package, one.version, "", one.optional) for one in locked.packages),
-            *(Requirement(one.name, one.spec, one.what) for one in locked.elsewhere),
-        ]
+        async with self._unwrapping:
+            finder = ShrinkwrapFinder(MAX_BYTES)
+            await self._store.hash_file(row.path, finder)
+            if finder.found is None:
+                return []
+            return await anyio.to_thread.run_sync(_locked, finder.found)
 
     async def packages(self) -> list[ClosedPackage]:
         """Every package that it came to, with its versions, in the order of their names."""
@@ -314,6 +310,18 @@ def _grave(lack: Lack) -> Lack:
     if not lack.reason.startswith(MISMATCH):
         return lack
     return msgspec.structs.replace(lack, optional=False)
+
+
+def _locked(raw: bytes) -> list[Requirement]:
+    """What a lock file names; nothing where it is none, and npm, too, goes by the ranges."""
+    try:
+        locked = read_lockfile(raw)
+    except LockfileError:
+        return []
+    return [
+        *(Requirement(one.package, one.version, "", one.optional) for one in locked.packages),
+        *(Requirement(one.name, one.spec, one.what) for one in locked.elsewhere),
+    ]
 
 
 def _choose(
