@@ -451,6 +451,25 @@ async def test_beside_a_daemon(mirror: Open) -> None:
         assert steps[-1].found == steps[-1].done == 2
 
 
+async def test_a_bug_over_a_document_does_not_end_the_daemon(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked is told; the daemon goes on."""
+
+    def read(_: bytes) -> Lockfile:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(closure, "read_lockfile", read)
+    async with mirror() as here:
+        files = {"package.json": b"{}", "npm-shrinkwrap.json": b"{}"}
+        registry(here).publish("a", "1.0.0", manifest={"_hasShrinkwrap": True}, files=files)
+        asked = msgspec.to_builtins(Asked(roots("a@^1")))
+        async with here.running(), here.control() as daemon:
+            reports = [report async for report in daemon.closure(asked)]
+            assert reports[-1] == {"error": "a bug stopped it; the daemon's log has it"}
+            assert (await here.status())["daemon"]["state"] == "running"
+
+
 async def test_who_goes_away_leaves_it_to_the_daemon(mirror: Open) -> None:
     """It is brought to its end without anybody who listens."""
     async with mirror(follow={"since": "now"}) as here:

@@ -6,11 +6,14 @@ from typing import Any
 
 import anyio
 import msgspec
+import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.errors import NpmmirrorError
 from npmmirror.pipeline.closure import Asked, Closure, Progress
+
+log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
 _ROWS_EACH = 500
@@ -45,7 +48,7 @@ async def reports_of(closure: Closure) -> AsyncIterator[Report]:
 async def send_closure(mirror: Mirror, asked: Asked, send: MemoryObjectSendStream[Report]) -> None:
     """Do it for somebody who may have gone away since; progress is dropped where nobody reads it.
 
-    A disk that fails meanwhile ends it, told in a report `error`: the daemon goes on.
+    A disk that fails meanwhile ends it, or a bug, told in a report `error`: the daemon goes on.
     """
 
     def progress(report: Progress) -> None:
@@ -65,8 +68,14 @@ async def _send_all(closure: Closure, send: MemoryObjectSendStream[Report]) -> N
         await closure.run()
         async for report in reports_of(closure):
             await send.send(report)
+    except* anyio.BrokenResourceError:
+        pass  # went away
     except* NpmmirrorError as faults:
         told = str(_first(faults))
+    except* Exception:
+        # Documents and lock files are as others made them: no bug over one ends the daemon.
+        log.exception("bug", command="sync --with-dependencies")
+        told = "a bug stopped it; the daemon's log has it"
     if told:
         await send.send({"error": told})
 
