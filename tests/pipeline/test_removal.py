@@ -47,6 +47,15 @@ def test_enough_answers_in_too_short_a_time_are_no_proof() -> None:
     assert outcome.retry_at == NOW + timedelta(hours=1)
 
 
+def test_an_answer_of_a_clock_that_was_ahead_is_of_now() -> None:
+    """Else nothing would be proven until that time comes, and each look would be due at once."""
+    ahead = row(2, hours_ago=-24 * 365)
+    assert first_answer(ahead, CHANGED, NOW) == NOW
+    outcome = RULE.judge(LIVE, CHANGED, ahead, NOW)
+    assert isinstance(outcome, Failed)
+    assert outcome.retry_at == NOW + timedelta(hours=24)
+
+
 def test_too_few_answers_over_a_long_time_are_no_proof() -> None:
     """A mirror that was off for a week has still asked twice only."""
     assert isinstance(RULE.judge(LIVE, CHANGED, row(1, hours_ago=200), NOW), Failed)

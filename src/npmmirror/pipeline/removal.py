@@ -86,7 +86,7 @@ def first_answer(row: WorkItem | None, change: Change | None, now: datetime) -> 
     """When the first of them came; `now` where there was none."""
     if row is None or not row.since or not answers_before(row, change):
         return now
-    return moment(row.since)
+    return min(moment(row.since), now)  # a clock that was ahead would never have it proven
 
 
 def is_contradicted(row: WorkItem, change: Change | None) -> bool:

@@ -48,7 +48,7 @@ class Asked:
         """When it was first met so; `now` where it was not."""
         if self.row is None or self.row.reason != reason or not self.row.since:
             return now
-        return moment(self.row.since)
+        return min(moment(self.row.since), now)
 
 
 @dataclass(frozen=True, slots=True)
