@@ -61,10 +61,11 @@ def attempts(mirror: RunningMirror) -> int:
 
 
 async def retried(mirror: RunningMirror) -> None:
-    """Have nothing wait for its time, until nothing is left to do."""
+    """Have nothing wait for its time, until nothing is left to do or under way."""
     async with mirror.control() as daemon:
         with anyio.fail_after(PATIENCE):
-            while mirror.rows("SELECT 1 FROM work_list LIMIT 1"):
+            while not (status := await daemon.status())["mirror"]["at_head"]:
+                assert status["daemon"]["state"] == "running"
                 await daemon.retry([])
                 await anyio.sleep(0.05)
 

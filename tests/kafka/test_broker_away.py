@@ -17,7 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from npmmirror.buffer.base import Buffer
 from npmmirror.buffer.kafka import KafkaBuffer
 from npmmirror.clock import SystemClock
-from npmmirror.daemon import run
+from npmmirror.daemon import feed_follower, run
 from npmmirror.daemon.buffers import open_buffer
 from npmmirror.pipeline.follow import Follower
 from npmmirror.testing import faults
@@ -64,7 +64,7 @@ def parts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
         return found.followers[-1]
 
     monkeypatch.setattr(run, "open_buffer", opened)
-    monkeypatch.setattr(run, "Follower", made)
+    monkeypatch.setattr(feed_follower, "Follower", made)
     return found
 
 

@@ -90,6 +90,9 @@ def test_a_broker_killed_in_the_midst_of_a_page(pair: Pair, frail: Broker) -> No
         until(lambda: daemon.status()["feed"]["error"] is not None, daemon)
         frail.start()
         until(lambda: daemon.status()["feed"]["error"] is None, daemon)
+        # before the next step, which would be met together with this one by whoever is behind
+        pair.disturbed.wait_for_head()
+        pair.undisturbed.wait_for_head()
     alike(pair)
 
 

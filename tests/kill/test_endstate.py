@@ -37,7 +37,7 @@ def lay(data_dir: Path, *, first_ordinal: int = 1) -> None:
             (one, PATH, hashlib.sha512(BODY).digest()),
         )
         index.execute(
-            "INSERT INTO revisions VALUES (?, ?, '1-x', '1-x', 1, 'now', NULL, 0, x'11', 5, 1, 0, 0, 0)",
+            "INSERT INTO revisions VALUES (?, ?, '1-x', '1-x', 1, 'now', NULL, 0, x'11', 5, 1, 0, 0, 0, NULL)",
             (one, one),
         )
         index.execute(

@@ -44,6 +44,9 @@ retry_max_seconds = 0.2
 
 [storage]
 min_free_bytes = 0
+
+[policy]
+confirm_removal_hours = 0
 """
 Packages = dict[str, endstate.PackageState]
 
@@ -73,15 +76,15 @@ class Following:
             process = await anyio.open_process(
                 command, cwd=self.directory, stdout=subprocess.DEVNULL, stderr=log
             )
-        try:
-            async with process:
+        async with process:
+            try:
                 yield
                 process.send_signal(signal.SIGTERM)
                 with anyio.fail_after(SECONDS):
                     assert await process.wait() == 0, self.log()
-        finally:
-            if process.returncode is None:
-                process.kill()
+            finally:
+                if process.returncode is None:
+                    process.kill()  # it would be waited for, whatever went wrong here
 
     async def does(self, *words: str) -> str:
         """What a command prints that succeeds, and follows from now on."""
