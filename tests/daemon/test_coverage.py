@@ -16,7 +16,7 @@ from npmmirror.daemon.coverage.counting import Coverage, MissingRow
 from npmmirror.daemon.coverage.run import looking
 from npmmirror.daemon.coverage.selection import selected
 from npmmirror.daemon.coverage.tally import Tally
-from npmmirror.daemon.coverage.wishes import REASONS, Wishes
+from npmmirror.daemon.coverage.wishes import REASONS, Why, Wishes, recorded
 from npmmirror.daemon.erase import Plan, erase
 from npmmirror.daemon.selecting import read_policy
 from npmmirror.daemon.verification.bench import Ticker
@@ -93,6 +93,13 @@ async def test_every_reason_is_told_of_a_real_mirror(mirror: Open) -> None:
     assert (tally.versions, tally.versions_held) == (9, 3)
     assert not tally.whole
     assert tally.missing_versions["erased"].known_bytes > 0
+
+
+async def test_what_was_dropped_counts_under_its_rule() -> None:
+    """However many sizes and numbers the sentences have that were written down."""
+    sentence = "policy: policy.max_tarball_bytes: 9,000 bytes, more than 5,000"
+    why = Why("policy", "policy.max_tarball_bytes", "9,000 bytes, more than 5,000")
+    assert recorded("dropped", sentence) == why
 
 
 async def test_bytes_that_nobody_told_are_estimated_or_unknown(mirror: Open) -> None:

@@ -313,18 +313,18 @@ def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _wanted(report: Report) -> str:
-    waiting = sum(
-        report[what]["missing"][reason]["count"]
-        for what in ("packages", "versions")
-        for reason in ("failed", "not_yet")
-    )
     if report["complete"]:
         return paint("everything that the policy wants is held", "green")
+    packages, versions = (
+        sum(report[what]["missing"][reason]["count"] for reason in ("failed", "not_yet"))
+        for what in ("packages", "versions")
+    )
     held = report["versions"]["held"]
-    short = sum(report["versions"]["missing"][each]["count"] for each in ("failed", "not_yet"))
-    share = 100 * held / max(held + short, 1)
-    told = f"{share:.2f} %" if share < 99.995 or not short else "nearly all"
-    return f"{told} of the versions that the policy wants are held; {waiting:,} are missing"
+    share = 100 * held / max(held + versions, 1)
+    told = f"{share:.2f} %" if share < 99.995 or not versions else "nearly all"
+    missing = [(packages, "package"), (versions, "version")]
+    short = " and ".join(plural(count, noun) for count, noun in missing if count)
+    return f"{told} of wanted versions held; {short} missing"
 
 
 def _rows(packages: Report, versions: Report) -> Iterator[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from npmmirror.daemon.coverage.wishes import (
     Wishes,
     explained,
     reason_of,
+    recorded,
 )
 from npmmirror.daemon.verification.bench import Ticker
 from npmmirror.index import IndexReader, coverage
@@ -104,7 +105,7 @@ class Coverage:
                     yield MissingRow(
                         package.name,
                         row.version,
-                        *(why.reason, why.word, row.detail, row.size, row.unpacked),
+                        *(why.reason, why.word, row.detail or why.detail, row.size, row.unpacked),
                     )
 
     async def _slices(self, selection: Selection, last: int) -> AsyncIterator[tuple[Slice, int]]:
@@ -147,8 +148,7 @@ class Coverage:
         if found.standing == HELD:
             tally.held(found.count, found.bytes, found.held_bytes, found.held_unpacked)
             return HELD
-        reason = reason_of(found.standing, found.word)
-        why = self._wishes.all_alike(package) if reason is None else Why(reason, found.word)
+        why = recorded(found.standing, found.word) or self._wishes.all_alike(package)
         if why is None:
             return ""
         tally.missing(why, found.count, found.bytes, found.unpacked, found.unsized)

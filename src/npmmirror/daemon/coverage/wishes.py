@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from npmmirror.index.coverage import UNDECIDED, MissingVersion, PackageStanding
+from npmmirror.policy import POLICY
 from npmmirror.policy.selection import Candidate, Drop, Policy, judged
 
 Reason = Literal["policy", "size", "failed", "gone", "not_yet", "erased"]
@@ -37,10 +38,26 @@ def reason_of(standing: str, word: str) -> Reason | None:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """A reason, and the word that says more."""
+    """A reason, the word that says more, and what else there is to say."""
 
     reason: Reason
     word: str
+    detail: str = ""
+
+
+def recorded(standing: str, word: str) -> Why | None:
+    """Why something is missing that a table tells of; None where the policy has to be asked.
+
+    Of what was dropped the table has a sentence: its rule is the word, as of what the policy says
+    now, for numbers and sizes in it would make as many words as there are versions.
+    """
+    reason = reason_of(standing, word)
+    if reason is None:
+        return None
+    if standing != "dropped":
+        return Why(reason, word)
+    rule, _, detail = word.removeprefix(f"{POLICY}: ").partition(": ")
+    return Why(reason, rule, detail)
 
 
 class Wishes:
@@ -91,5 +108,4 @@ def explained(
     """Each missing version of a package with its reason."""
     undecided = wishes.whys(package, candidates)
     for row in rows:
-        reason = reason_of(row.standing, row.word)
-        yield row, undecided(row.version) if reason is None else Why(reason, row.word)
+        yield row, recorded(row.standing, row.word) or undecided(row.version)
