@@ -290,6 +290,23 @@ async def test_what_was_forced_stays_until_the_next_version_comes(mirror: Open) 
         assert held(here, "left-pad") == {"1.3.0", "1.4.0"}
 
 
+async def test_one_rule_for_number_and_prereleases_drops_no_prerelease_as_new_ones_arrive(
+    mirror: Open,
+) -> None:
+    """Only the number is held to then, though the same rule says both."""
+    rule = {"match": ["left-pad"], "keep_versions": 2, "prereleases": False}
+    async with mirror(policy={"tarballs": "all", "rule": [rule]}) as here:
+        registry = here.upstream.registry
+        for minor in range(2):
+            registry.publish("left-pad", f"1.{minor}.0")
+        registry.publish("left-pad", "2.0.0-rc.1", tag="next")
+        await one(here, "left-pad")
+        await one(here, "left-pad@2.0.0-rc.1", force=True)
+        registry.publish("left-pad", "1.2.0")
+        await one(here, "left-pad")
+        assert held(here, "left-pad") == {"1.1.0", "1.2.0", "2.0.0-rc.1"}
+
+
 async def test_all_that_was_forced_comes_however_many_jobs_it_takes(mirror: Open) -> None:
     """What one job leaves over is not dropped by the policy that was overruled."""
     async with mirror(fetch={"tarballs_per_job": 2}, policy={"deny": ["*"]}) as here:

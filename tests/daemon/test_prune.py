@@ -102,6 +102,37 @@ async def test_what_is_gone_upstream_stays_whatever_the_policy_says(mirror: Open
         assert all("/left-pad/" in path or "/react/" in path for path in gone)
 
 
+async def test_what_may_be_gone_upstream_stays_until_that_is_settled(mirror: Open) -> None:
+    """One removal is recorded, one is held by the breaker; both packages keep their files."""
+    limits = {"removal_breaker_packages": 1, "removal_breaker_percent": 0}
+    async with mirror(policy={"confirm_removal_hours": 0, **limits, "tarballs": "all"}) as here:
+        registry = here.upstream.registry
+        for name in ("a", "b", "c"):
+            registry.publish(name, "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.remove("a")
+            registry.remove("b")
+            await here.until(lambda status: status["removals"]["held"] == 1)
+        report = await pruned(here, another(here, deny=["*"]))
+        assert report["files"] == 1
+        assert [held(here, name) for name in ("a", "b", "c")] == [{"1.0.0"}, {"1.0.0"}, set()]
+
+
+async def test_what_is_being_confirmed_as_gone_stays(mirror: Open) -> None:
+    """One answer of not there was given, and more are to come."""
+    async with mirror(policy={"tarballs": "all"}) as here:
+        registry = here.upstream.registry
+        registry.publish("a", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.remove("a")
+            await here.until(lambda status: status["work_list"].get("not_found") == 1)
+        assert (await planned(another(here, deny=["*"])))["files"] == 0
+        assert (await pruned(here, another(here, deny=["*"])))["files"] == 0
+        assert held(here, "a") == {"1.0.0"}
+
+
 async def test_the_revisions_of_packuments_stay(mirror: Open) -> None:
     """What was pruned can still be looked up."""
     async with mirror(policy=SECTIONS) as here:

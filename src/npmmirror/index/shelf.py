@@ -18,7 +18,11 @@ SELECT p.name, p.state, p.latest,
     (SELECT json_group_array(version) FROM skips WHERE package_id = p.id AND reason = 'too_large'),
     (SELECT json_group_array(item) FROM work_list WHERE package_id = p.id),
     EXISTS (SELECT 1 FROM skips
-            WHERE package_id = p.id AND version = '' AND reason = 'policy')
+            WHERE package_id = p.id AND version = '' AND reason = 'policy'),
+    EXISTS (SELECT 1 FROM held_removals WHERE package_id = p.id)
+        OR EXISTS (SELECT 1 FROM finished WHERE package_id = p.id AND deleted = 1)
+        OR EXISTS (SELECT 1 FROM work_list WHERE package_id = p.id AND item = ''
+                   AND (deleted = 1 OR attempts > 0 OR not_before IS NULL))
 FROM packages AS p
 """
 _HELD: Final = "AND state IN ('held', 'unverifiable')"
@@ -62,6 +66,8 @@ class Shelf:
 
     `too_large` are the versions that were skipped for their size, `waiting` the items that are on
     the work list; `skipped` says that the policy did not want the package when it last changed.
+    `doubted`: it may be gone upstream, for the feed calls it deleted, its removal is held by the
+    breaker, or the last look at it failed.
     """
 
     package: str
@@ -71,6 +77,7 @@ class Shelf:
     too_large: frozenset[str]
     waiting: frozenset[str]
     skipped: bool
+    doubted: bool
 
 
 async def shelf(now: Transaction, name: str) -> Shelf | None:
@@ -109,7 +116,7 @@ async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> None:
 
 
 def _shelf(row: Row) -> Shelf:
-    name, state, latest, versions, large, waiting, skipped = row
+    name, state, latest, versions, large, waiting, skipped, doubted = row
     found: list[list[Any]] = orjson.loads(versions)
     return Shelf(
         name,
@@ -119,4 +126,5 @@ def _shelf(row: Row) -> Shelf:
         frozenset(orjson.loads(large)),
         frozenset(orjson.loads(waiting)),
         skipped == 1,
+        doubted == 1,
     )

@@ -29,7 +29,7 @@ from npmmirror.liveness import at_rest
 from npmmirror.outcome import HELD, HeldTarball, TarballOutcome, WorkItem
 from npmmirror.pipeline.job import ASKED, RETENTION, Job
 from npmmirror.policy import POLICY, Candidate, Settings
-from npmmirror.policy.retention import LIVE, outnumbered
+from npmmirror.policy.retention import LIVE, supernumerary
 
 NOTE: Final = "retire"
 """The resumption that holds the note."""
@@ -106,9 +106,8 @@ class Retirer:
         found = await self._reader.ask(partial(shelf.shelf, name=package))
         if found is None or found.state != LIVE:
             return True
-        rule = settings.rule("keep_versions")
-        drops = outnumbered(settings, candidates(found), found.latest)
-        going = {v: drop.detail for v, drop in drops.items() if drop.rule == rule}
+        drops = supernumerary(settings, candidates(found), found.latest)
+        going = {version: drop.detail for version, drop in drops.items()}
         return await self.retire(retired(found, going))
 
     async def retire(self, files: Sequence[Retired]) -> bool:
@@ -176,7 +175,9 @@ def _counts(job: Job, outcome: TarballOutcome) -> bool:
 
 
 def candidates(found: Shelf) -> list[Candidate]:
-    """The files of a package that may be judged: those that upstream still has."""
+    """The files of a package that may be judged: those that upstream still has, beyond doubt."""
+    if found.doubted:
+        return []
     return [
         Candidate(one.version, one.published_at, one.size)
         for one in found.versions

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from npmmirror.packument import instant
 from npmmirror.policy.selection import Candidate, Drop, Keep, Policy, Settings, age, judged
 
@@ -32,6 +34,15 @@ def outnumbered(
     """Of a package that is wanted: what its name, age, size, or number drops."""
     verdicts = judged(settings, held, latest)
     return {version: verdict for version, verdict in verdicts.items() if isinstance(verdict, Drop)}
+
+
+def supernumerary(
+    settings: Settings, held: Sequence[Candidate], latest: str | None
+) -> dict[str, Drop]:
+    """Of a package that is wanted: what nothing but its number drops."""
+    others = outnumbered(msgspec.structs.replace(settings, keep_versions=0), held, latest)
+    drops = outnumbered(settings, held, latest)
+    return {version: drop for version, drop in drops.items() if version not in others}
 
 
 def by_itself(
