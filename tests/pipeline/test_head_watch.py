@@ -1,10 +1,14 @@
 """What a fallen head is, and what a stall: by what looks at the feed tell."""
 
+import anyio
 import pytest
 
+from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.change import Change, Head, Page, Seq
 from npmmirror.index import IndexReader
+from npmmirror.pipeline.follow import Follower
 from npmmirror.pipeline.head_watch import Fallen, HeadWatch, Stalled
+from npmmirror.receipt import Receipt
 from npmmirror.upstream import ServerFault, Upstream
 from tests.pipeline.conftest import ManualClock
 
@@ -178,3 +182,50 @@ async def test_catching_up_is_no_stall(clock: ManualClock) -> None:
     for cursor in range(0, 10_000, 100):
         assert await watched.minutes(1, cursor, growth=1000) == []
         watched.watch.advanced(cursor + 100, None, full=True)
+
+
+class Standing(Feed):
+    """A feed whose pages stand still, and the follower's lag at each look at its head."""
+
+    def __init__(self, head: Seq) -> None:
+        super().__init__(head)
+        self.follower: Follower | None = None
+        self.lags: list[int | None] = []
+
+    async def head(self) -> Head:
+        """See `Upstream.head`."""
+        assert self.follower is not None
+        self.lags.append(self.follower.lag)
+        return await super().head()
+
+    async def changes(self, since: Seq | None, limit: int, *, descending: bool = False) -> Page:
+        """See `Upstream.changes`."""
+        del limit, descending
+        return Page((), since or 0)
+
+
+async def test_the_lag_is_told_while_the_next_look_is_under_way(clock: ManualClock) -> None:
+    """It is not nothing in between."""
+    feed = Standing(109)
+
+    async def receive(_: Receipt) -> None:
+        raise AssertionError("no page comes")
+
+    watch = HeadWatch(feed, Index(), clock, stall_seconds=0, stall_lag=0, fall_seconds=600)
+    feed.follower = Follower(
+        feed,
+        MemoryBuffer(),
+        receive,
+        clock,
+        source="feed",
+        page_rows=3,
+        poll_seconds=MINUTE,
+        watch=watch,
+    )
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.follower.run, 100)
+            while len(feed.lags) < 4:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert feed.lags[1:4] == [9, 9, 9]

@@ -191,7 +191,9 @@ class Follower:
         if full:
             await self._look_at_head()
         else:
-            self.head = page.last_seq
+            # What was found above the cursor is not forgotten while the next look is under way.
+            seen = self._watch.head if self._watch is not None else None
+            self.head = page.last_seq if seen is None else seen
         return full
 
     def _is_old(self, page: Page, before: Seq | None) -> bool:
