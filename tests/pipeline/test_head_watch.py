@@ -60,8 +60,18 @@ class Watched:
         self.clock = clock
         self.feed = Feed(head)
         self.watch = HeadWatch(
-            self.feed, Index(), clock, stall_seconds=600, stall_lag=200, fall_seconds=600
+            self.feed,
+            Index(),
+            clock,
+            stall_seconds=600,
+            stall_lag=200,
+            fall_seconds=600,
+            settled=self._is_settled,
         )
+        self.settled = True
+
+    async def _is_settled(self) -> bool:
+        return self.settled
 
     async def minutes(self, number: int, cursor: Seq, growth: int = 0) -> list[object]:
         """What so many looks find, while the head grows each minute."""
@@ -137,6 +147,18 @@ async def test_a_row_that_waits_in_the_buffer_is_no_news(clock: ManualClock) -> 
     watched.feed.newest = Change("101-gXYZ", "news", "1-a")
     watched.watch.advanced("101-gABC", Change("101-gABC", "news", "1-a"), full=False)
     assert await watched.minutes(60, "101-gABC") == []
+
+
+async def test_a_row_that_waits_in_the_buffer_since_the_last_process_is_no_news(
+    clock: ManualClock,
+) -> None:
+    """A disk that is full, or a download that takes long, may have it wait for hours."""
+    watched = Watched(clock, "101-gXYZ")
+    watched.feed.newest = Change(2, "waiting", "2-b")
+    watched.settled = False
+    assert await watched.minutes(60, "101-gABC") == []
+    watched.settled = True
+    assert await watched.minutes(1, "101-gABC") == [Stalled("cursor", "101-gXYZ")]
 
 
 async def test_an_upstream_that_is_away_is_no_stall(clock: ManualClock) -> None:

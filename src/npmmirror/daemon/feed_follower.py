@@ -68,6 +68,7 @@ class FeedFollower:
             stall_seconds=follow.stall_minutes * 60,
             stall_lag=follow.stall_lag,
             fall_seconds=follow.head_fall_minutes * 60,
+            settled=self._is_known,
         )
 
     def _overlap(self) -> Overlap:

@@ -1,5 +1,6 @@
 """Looks at where the feed ends: whether it went back, and whether the follower gets on."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -49,6 +50,7 @@ class HeadWatch:
         stall_seconds: how long the cursor may stand still while the head moves; 0: for ever.
         stall_lag: by how many seqs the lag may grow from its lowest; 0: by any.
         fall_seconds: how long a head must lie below the cursor to be believed.
+        settled: whether everything is finished that was in the buffer when following began.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class HeadWatch:
         stall_seconds: float,
         stall_lag: int,
         fall_seconds: float,
+        settled: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        self._settled = settled
         self._upstream = upstream
         self._index = index
         self._clock = clock
@@ -195,6 +199,9 @@ class HeadWatch:
             known.rev,
             known.deleted,
         ):
+            return False
+        # It may wait in the buffer since the last process.
+        if known is None and self._settled is not None and not await self._settled():
             return False
         finished = (await self._index.finished([row.id])).get(row.id)
         return finished != (row.rev, row.deleted) and not row.id.startswith("_")
