@@ -132,6 +132,22 @@ async def test_what_only_the_index_knew_is_taken_over(mirror: Open) -> None:
         assert ask(here.config, "SELECT command, place FROM resumptions") == [("reconcile", "")]
 
 
+async def test_when_a_document_was_announced_is_taken_over(mirror: Open) -> None:
+    """By it is told how long its versions took."""
+    async with mirror(fetch={"retry_seconds": 60.0, "retry_max_seconds": 60.0}) as here:
+        here.upstream.registry.publish("there", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            here.upstream.fault("packument", faults.Status(400), times=None)
+            here.upstream.registry.publish("there", "1.1.0")
+            await here.until(lambda status: bool(status["last_errors"]))
+        rows = "SELECT item, rev, seq, announced_at, origin FROM work_list"
+        before = ask(here.config, rows)
+        assert before[0][3] is not None
+        assert (await rebuilt(here.config)).carried == "all"
+        assert ask(here.config, rows) == before
+
+
 async def test_a_lost_index_wants_what_is_not_held(mirror: Open) -> None:
     """Its work list is made of the policy and of the files that are there; the cursor of marks."""
     async with mirror(policy={"tarballs": "all"}) as here:

@@ -53,7 +53,7 @@ _META: Final = "INSERT OR IGNORE INTO main.meta SELECT * FROM old.meta"
 # A version that the archive knows nothing of cannot be fetched by itself.
 _WORK: Final = """
 INSERT OR REPLACE INTO main.work_list
-    (package_id, item, reason, not_before, attempts, rev, seq, deleted, since, detail{origin})
+    (package_id, item, reason, not_before, attempts, rev, seq, deleted, since, detail{ours})
 SELECT n.id, t.item, t.reason, t.not_before, t.attempts, t.rev, t.seq, t.deleted, t.since,
     t.detail{theirs}
 FROM old.work_list AS t JOIN old.packages AS o ON o.id = t.package_id
@@ -77,8 +77,8 @@ FROM old.finished AS t JOIN old.packages AS o ON o.id = t.package_id
 JOIN main.packages AS n ON n.name = o.name
 """
 _BEFORE_WORK: Final = (_NAMES, _SKIPS, _CHECKS, _RESUMPTIONS, _META)
-_WITH_ORIGIN: Final = 6
-"""The schema that brought the work list's `origin`."""
+_LATER: Final = {"announced_at": 4, "origin": 6}
+"""Columns of the work list, and the schema that brought each."""
 _IF_COMMON: Final = (_PROGRESS, _RECEIPTS, _FINISHED)
 _REGRESSIONS: Final = "INSERT OR REPLACE INTO main.regressions SELECT * FROM old.regressions"
 _CURSORS: Final = "INSERT OR REPLACE INTO main.cursors SELECT * FROM old.cursors"
@@ -105,9 +105,11 @@ DELETE FROM work_list WHERE item <> '' AND NOT EXISTS (
 
 def _work(schema: int) -> str:
     """The statement for the work list of an index with that schema."""
-    if schema < _WITH_ORIGIN:
-        return _WORK.format(origin="", theirs="")
-    return _WORK.format(origin=", origin", theirs=", t.origin")
+    later = [name for name, since in _LATER.items() if schema >= since]
+    return _WORK.format(
+        ours="".join(f", {name}" for name in later),
+        theirs="".join(f", t.{name}" for name in later),
+    )
 
 
 async def drop_unwanted(now: Transaction) -> None:
