@@ -13,13 +13,17 @@ import pytest
 
 from npmmirror import failpoints
 from npmmirror.archive import DiskFaultError, TarballStore
+from npmmirror.clock import SystemClock
 from npmmirror.config import Config
 from npmmirror.daemon import pruning, standalone
 from npmmirror.daemon.explaining import explain
+from npmmirror.daemon.mirror import Manner, open_mirror
 from npmmirror.daemon.reindex import reindex
 from npmmirror.daemon.selecting import read_policy
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.errors import StorageError, UsageError
+from npmmirror.index import Resumption
+from npmmirror.pipeline.retiring import NOTE
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.derived import derived, differences
 from tests.daemon.test_following import assert_files_match, held
@@ -241,6 +245,28 @@ async def test_a_start_finishes_what_a_kill_left(mirror: Open, tmp_path: Path) -
                 while list(files.rglob("react-*.tgz")):  # noqa: ASYNC110 - as somebody who looks
                     await anyio.sleep(0.02)
         assert_files_match(here)
+
+
+async def test_a_file_of_a_package_in_work_is_not_deleted_by_an_earlier_note(mirror: Open) -> None:
+    """Whoever works on it may have just published the file, or adopt it."""
+    async with mirror(policy=SECTIONS) as here:
+        await filled(here)
+        manner = Manner(patient=False)
+        clock = SystemClock()
+        async with open_mirror(here.config, here.source, clock=clock, manner=manner) as opened:
+            path = "ab/late/late-1.0.0.tgz"
+            file = here.config.storage.packages_path / path
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"just published")
+            place = json.dumps([("late", "1.0.0", path)])
+            await opened.opened.index.note_resumption(
+                Resumption(NOTE, "2026-11-22T10:00:00.000000Z", place)
+            )
+            async with opened.holding.holding(["late"]):
+                assert not await opened.retirer.retire([], {"left-pad"})
+                assert file.exists()
+                assert await opened.retirer.retire([], {"late"})
+            assert not file.exists()
 
 
 async def test_a_disk_that_refuses_is_told_and_the_next_prune_goes_on(

@@ -136,6 +136,7 @@ class Mirror:
             clock,
             drop=self._drop,
             remove=self._remove,
+            hold=self.holding.held_at_once,
         )
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()

@@ -166,7 +166,7 @@ async def _let_go(mirror: Mirror, policy: Policy, names: list[str]) -> list[Reti
         for name in names:
             found = await mirror.opened.reader.ask(partial(shelf.shelf, name=name))
             files += going(policy, found) if found is not None else []
-        if not await mirror.retirer.retire(files):
+        if not await mirror.retirer.retire(files, names):
             raise StorageError(_REMAIN)
     return files
 

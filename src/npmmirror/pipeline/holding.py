@@ -1,7 +1,7 @@
 """Keeping everybody off some packages while something is done to what is held of them."""
 
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from npmmirror.clock import Clock
 from npmmirror.liveness import at_rest
@@ -37,5 +37,25 @@ class Holding:
         with at_rest():
             while self._gate.busy(package):
                 await self._clock.sleep(LOOK_SECONDS)
+        self._enter(package)
+
+    @contextmanager
+    def held_at_once(self, packages: Collection[str]) -> Iterator[bool]:
+        """The same without waiting; False, and nothing is held, where somebody works on one.
+
+        For who holds others already: two that waited for each other would wait for ever.
+        """
+        if any(self._gate.busy(package) for package in packages):
+            yield False
+            return
+        for package in packages:
+            self._enter(package)
+        try:
+            yield True
+        finally:
+            for package in packages:
+                self._let_go(package)
+
+    def _enter(self, package: str) -> None:
         # No job is to join: none is done here.
         self._gate.admit(Job(package, document=False, sent=True))

@@ -9,7 +9,8 @@ Whoever calls here has the gates of the packages, or nothing works on them yet: 
 deleted must not be adopted meanwhile.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -52,7 +53,10 @@ class Retired:
 
 
 class Retirer:
-    """Lets files go. `drop` is the recorder's, `remove` deletes files below the packages' directory."""
+    """Lets files go. `drop` is the recorder's, `remove` deletes files below the packages' directory.
+
+    `hold` keeps everybody off packages, where nobody works on them: those of an earlier note.
+    """
 
     def __init__(
         self,
@@ -62,12 +66,14 @@ class Retirer:
         *,
         drop: Callable[[Sequence[StoredDrop]], Awaitable[None]],
         remove: Callable[[Sequence[str]], Awaitable[int]],
+        hold: Callable[[Collection[str]], AbstractContextManager[bool]],
     ) -> None:
         self._reader = reader
         self._notes = notes
         self._clock = clock
         self._drop = drop
         self._remove = remove
+        self._hold = hold
         self._lock = anyio.Lock()
 
     async def rows(
@@ -108,20 +114,21 @@ class Retirer:
             return True
         drops = supernumerary(settings, candidates(found), found.latest)
         going = {version: drop.detail for version, drop in drops.items()}
-        return await self.retire(retired(found, going))
+        return await self.retire(retired(found, going), {package})
 
-    async def retire(self, files: Sequence[Retired]) -> bool:
+    async def retire(self, files: Sequence[Retired], mine: Collection[str]) -> bool:
         """Let files go, durably; False where files could not be deleted, these or earlier ones.
 
-        Then the earlier ones are deleted first, at the next call or start.
+        Nor are earlier ones of packages that somebody else works on; `mine` are those that whoever
+        calls has the gates of. Then the earlier ones are deleted first, at the next call or start.
         """
         with at_rest():
             async with self._lock:
                 for start in range(0, len(files), BATCH):
-                    if not await self._settle():
+                    if not await self._settle(mine):
                         return False
                     await self._let_go(files[start : start + BATCH])
-                return await self._settle()
+                return await self._settle(mine)
 
     async def _let_go(self, files: Sequence[Retired]) -> None:
         at = timestamp(self._clock.now())
@@ -147,13 +154,19 @@ class Retirer:
     async def settle(self) -> bool:
         """Delete what was let go before a kill; False where that cannot be done now."""
         async with self._lock:
-            return await self._settle()
+            return await self._settle(None)
 
-    async def _settle(self) -> bool:
+    async def _settle(self, mine: Collection[str] | None) -> bool:
+        """`mine` are the packages that whoever calls has the gates of; None: all of the note."""
         note = await self._notes.resumption(NOTE)
         if note is None:
             return True
         files = [(name, version, path) for name, version, path in orjson.loads(note.place)]
+        others = {name for name, _, _ in files}.difference(mine) if mine is not None else set()
+        with self._hold(others) as free:
+            return free and await self._delete(files)
+
+    async def _delete(self, files: Sequence[tuple[str, str, str]]) -> bool:
         rows = await self._reader.stored([(name, version) for name, version, _ in files])
         held = {(*key, row.path) for key, row in rows.items() if row.held}
         try:
