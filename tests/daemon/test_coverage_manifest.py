@@ -262,6 +262,25 @@ async def test_what_is_no_manifest_is_refused(copied: Copied) -> None:
         await copied.check()
 
 
+async def test_a_head_of_other_values_is_refused(copied: Copied) -> None:
+    """Whoever wrote it: a sentence, no traceback."""
+    first, rest = copied.manifest.read_bytes().split(b"\n", 1)
+    for key, value in (("ordinal", "7"), ("ordinal", None), ("sha256", 7), ("committed_at", [])):
+        told = orjson.loads(first)
+        told["head"][key] = value
+        copied.manifest.write_bytes(orjson.dumps(told) + b"\n" + rest)
+        with pytest.raises(ManifestError, match="no manifest"):
+            await copied.check()
+
+
+async def test_an_end_of_other_values_is_no_end(copied: Copied) -> None:
+    """It is told as a line that is not understood."""
+    lines = copied.manifest.read_bytes().splitlines()
+    end = orjson.loads(lines[-1]) | {"files": "many"}
+    copied.manifest.write_bytes(b"\n".join([*lines[:-1], orjson.dumps(end)]) + b"\n")
+    assert {what for what, _, _ in await copied.found()} == {"manifest_line", "manifest_cut"}
+
+
 async def test_nothing_is_written_of_nothing(mirror: Open, tmp_path: Path) -> None:
     """And no file is left where the disk refuses."""
     async with mirror() as here:

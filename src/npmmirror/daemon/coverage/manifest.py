@@ -24,6 +24,7 @@ FORMAT: Final = "npmmirror manifest 1"
 PAGE: Final = 1000
 LONGEST_LINE: Final = 1 << 20
 _END_BYTES: Final = 4096
+_NEITHER: Final = "it has something else than texts and a size"
 
 
 class ManifestError(NpmmirrorError):
@@ -137,9 +138,12 @@ class ManifestFile:
             told = orjson.loads(self._next())
             if told["format"] != FORMAT:
                 raise ManifestError(f"it is of another format: {told['format']!r}")
-            return Head(**told["head"])
+            head = Head(**told["head"])
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestError("it is no manifest of npmmirror") from error
+        if type(head.ordinal) is not int or not _are_texts(head.sha256, head.committed_at):
+            raise ManifestError("it is no manifest of npmmirror")
+        return head
 
     def lines(self) -> Iterator[ListedFile | str]:
         """The files, in their order; a sentence where a line cannot be understood."""
@@ -178,14 +182,20 @@ def _understood(line: bytes) -> ListedFile | End | str:
     try:
         told = orjson.loads(line)
         if "sha256" in told:
-            return End(**told)
+            end = End(**told)
+            well = type(end.files) is type(end.bytes) is int and _are_texts(end.sha256)
+            return end if well else _NEITHER
         file = ListedFile(**told)
         texts = (file.package, file.version, file.sha512, file.captured_at, file.path)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(file.size, int):
-            return "it has something else than texts and a size"
+        if not _are_texts(*texts) or not isinstance(file.size, int):
+            return _NEITHER
     except (ValueError, TypeError):
         return "it cannot be understood"
     return file
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _end_of(stream: BinaryIO) -> End | None:
