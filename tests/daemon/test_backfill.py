@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import anyio
 import pytest
 
 from npmmirror.backfill import Wish
+from npmmirror.clock import SystemClock
 from npmmirror.daemon import cold_commands
-from npmmirror.daemon.mirror import Source
+from npmmirror.daemon.cold_start import ColdStart
+from npmmirror.daemon.mirror import Manner, Source, open_mirror
 from npmmirror.daemon.reindex import reindex
 from npmmirror.errors import UsageError
 from npmmirror.pipeline import backfill as pipeline_backfill, listing
@@ -349,6 +351,41 @@ async def test_another_one_is_refused_while_one_is_under_way(mirror: Open) -> No
             [refusal] = [report async for report in daemon.backfill(asked, None)]
         assert refusal["status"] == UsageError.exit_status
         assert "--cancel" in refusal["error"]
+
+
+async def test_of_two_files_at_once_the_names_kept_are_those_of_the_one_that_begins(
+    mirror: Open,
+) -> None:
+    """The other, slower to come, is refused without a trace."""
+    async with mirror(**NOW) as here:
+        manner = Manner(patient=False)
+        async with open_mirror(
+            here.config, here.source, clock=SystemClock(), manner=manner
+        ) as opened:
+            cold_start, began = ColdStart(opened, here.source), list[str]()
+            first, come = anyio.Event(), anyio.Event()
+
+            async def names(name: str) -> AsyncIterator[bytes]:
+                yield f"{name}\n".encode()
+                if name == "slow":
+                    first.set()
+                    await come.wait()
+
+            async def begin(name: str) -> None:
+                with suppress(UsageError):
+                    await cold_start.begin(Wish("file"), names(name))
+                    began.append(name)
+                come.set()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(begin, "slow")
+                await first.wait()
+                tasks.start_soon(begin, "quick")
+                with anyio.move_on_after(0.5):
+                    await come.wait()
+                come.set()
+            kept = (here.config.storage.data_dir / pipeline_backfill.NAMES).read_text()
+            assert began == [kept.strip()]
 
 
 async def test_no_more_than_some_rows_wait_at_a_time(

@@ -53,6 +53,7 @@ class ColdStart:
         self._mirror = mirror
         self._source = source
         self._reconciling = anyio.Lock()
+        self._beginning = anyio.Lock()
         self._asked = anyio.Event()
         self._progress: Report | None = None
         self.backfiller = Backfiller(
@@ -105,8 +106,10 @@ class ColdStart:
         Raises:
             UsageError: another one is under way.
         """
-        lines = await self.backfiller.keep(names) if names is not None else None
-        await self.backfiller.begin(wish, lines)
+        # The names of one are never to take the place of another's that was begun meanwhile.
+        async with self._beginning:
+            lines = await self.backfiller.keep(names) if names is not None else None
+            await self.backfiller.begin(wish, lines)
 
     async def watch(self, tell: Tell) -> Report:
         """Tell how far the backfill is until it ends or is paused; the last report."""
