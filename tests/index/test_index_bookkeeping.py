@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from npmmirror.change import Seq
-from npmmirror.index import Group, IndexReader, IndexWriter, StoredFollowing, writer as module
+from npmmirror.index import (
+    Bringing,
+    Group,
+    IndexReader,
+    IndexWriter,
+    Resumption,
+    StoredFollowing,
+    writer as module,
+)
 from npmmirror.receipt import Position, Receipt
 from tests.index.building import AT, LATER, LATEST, captured, mark, work
 
@@ -158,3 +166,16 @@ async def test_retry_makes_rows_due(
     fresh = {f"{row.package}/{row.item}" for row in found if row.attempts == 0}
     assert fresh == woken
     assert {row.not_before for row in found if row.attempts == 0} == {LATER}
+
+
+async def test_giving_up_what_was_brought_forgets_note_and_rows_at_once(
+    writer: IndexWriter, reader: IndexReader
+) -> None:
+    """A kill between the two left rows that nobody could give up any more."""
+    note = Resumption("backfill", AT, "{}")
+    how = Bringing("backfill", "backfill", AT)
+    await writer.bring([("a", None), ("b", None)], how, lambda _: note)
+    assert await reader.resumption("backfill") == note
+    assert await writer.withdraw("backfill") == 2
+    assert await reader.resumption("backfill") is None
+    assert await reader.work_left() == 0

@@ -276,8 +276,12 @@ class IndexWriter:
         return brought
 
     async def withdraw(self, who: str) -> int:
-        """Take back the rows of the work list that somebody brought and nobody tried; how many."""
+        """Give up what somebody brings: his note, and his rows that nobody tried; how many.
+
+        Both at once: rows without the note would be fetched as if nobody had given them up.
+        """
         async with self._database.transaction() as now:
+            await bookkeeping.forget_resumption(now, who)
             return await bringing.withdraw(now, who)
 
     async def end_resumption(self, note: Resumption, key: str, value: str) -> None:

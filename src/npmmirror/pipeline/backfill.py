@@ -152,9 +152,8 @@ class Backfiller:
         async with self._changing:
             if self.state is None:
                 return False
-            await self._index.forget_resumption(BACKFILL)
-            self._set(None)
             rows = await self._index.withdraw(BACKFILL)
+            self._set(None)
         await self._file.remove()
         log.info("backfill_cancelled", rows=rows)
         return True
@@ -346,7 +345,6 @@ async def steer_note(index: IndexWriter, data_dir: Path, word: str) -> bool:
     if note is None:
         return False
     if word == "cancel":
-        await index.forget_resumption(BACKFILL)
         await index.withdraw(BACKFILL)
         await NamesFile(data_dir / NAMES).remove()
     else:
