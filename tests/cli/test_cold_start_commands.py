@@ -118,5 +118,8 @@ def test_what_differs_is_exit_status_1(mirror: Program, upstream: RemoteUpstream
     done = mirror("reconcile")
     assert done.returncode == 1
     assert "1 package queued; `npmmirror run` looks at them, or `npmmirror retry`" in done.stdout
+    again = mirror("reconcile")
+    assert again.returncode == 1, "what waits on the work list is missing still"
+    assert "agree" not in again.stdout
     assert mirror("retry").returncode == 0
     assert mirror("reconcile").returncode == 0

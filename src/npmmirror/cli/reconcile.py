@@ -51,7 +51,7 @@ def reconcile(
         for line in columns(list(_rows(report))):
             say(line)
         _conclude(report)
-    if any(report[kind] for kind in _KINDS) or report["disbelieved"]:
+    if any(report[kind] for kind in (*_KINDS, "waiting")) or report["disbelieved"]:
         raise typer.Exit(1)
 
 
@@ -117,7 +117,9 @@ def _conclude(report: Report) -> None:
         complain(f"what is not listed was left alone: {visible(report['disbelieved'])}")
     found = sum(report[kind] for kind in _KINDS)
     queued = plural(report["queued"], "package")
-    if not found:
+    if not found and report["waiting"]:
+        say("nothing else to fetch or to look at")
+    elif not found:
         agree = "the list and the index agree"
         say("nothing to fetch or to look at" if report["not_expected"] else agree)
     elif report["dry_run"]:
