@@ -46,6 +46,12 @@ def generation(rev: str | None) -> int | None:
     return int(number) if dash and number.isascii() and number.isdigit() else None
 
 
+def is_later(rev: str | None, other: str | None) -> bool:
+    """Whether a revision comes behind another one, by their numbers; not where one has none."""
+    one, two = generation(rev), generation(other)
+    return one is not None and two is not None and one > two
+
+
 def distance(later: Seq, earlier: Seq) -> int | None:
     """How many seqs lie between two places; None where either is opaque."""
     if isinstance(later, int) and isinstance(earlier, int):

@@ -13,6 +13,7 @@ from npmmirror.daemon.run import run as run_daemon
 from npmmirror.errors import LockedError, StorageError
 from npmmirror.index import IndexWriter
 from npmmirror.testing import ScriptedUpstream, faults
+from npmmirror.testing.asked import Asked
 from tests.daemon.conftest import Open, RunningMirror
 from tests.kill import endstate
 
@@ -241,3 +242,37 @@ async def test_an_unfinished_change_is_not_past_the_checkpoint(mirror: Open) -> 
         with closing(sqlite3.connect(here.config.storage.data_dir / "index.db")) as index:
             [(checkpoint,)] = index.execute("SELECT checkpoint FROM progress").fetchall()
         assert int(checkpoint) == 2
+
+
+async def test_a_change_that_is_read_again_does_not_take_a_later_one_off_the_work_list(
+    mirror: Open,
+) -> None:
+    """Found by the soak: the later one was lost, for in the buffer it passed as finished."""
+    async with mirror(fetch={"concurrency": 4, "drain_seconds": 0.0}) as here:
+        upstream, registry = here.upstream, here.upstream.registry
+        stalled = [
+            upstream.fault("packument", faults.Stall(), name=name, times=None)
+            for name in ("first", "b", "c")
+        ]
+        async with here.running():
+            for number, name in enumerate(("first", "a", "b", "c"), 1):
+                registry.publish(name, "1.0.0")  # the checkpoint stays before the first
+                await here.until(lambda status, rows=number: status["buffer"]["depth"] >= rows - 1)
+            await here.until(lambda status: status["totals"]["tarballs"] == 1)
+            failing = upstream.fault("packument", faults.Status(404), name="a", times=None)
+            registry.publish("a", "1.1.0")
+            await here.until(lambda status: bool(status["work_list"]))
+        for armed in (*stalled, failing):
+            upstream.heal(armed)
+
+        async def wait(asked: Asked) -> None:
+            """The second change of a is offered when the first one, told again, is done with."""
+            if asked.name == "b":
+                await here.until(lambda status: status["fetch"]["finished"] >= 2)
+
+        upstream.hooks.append(wait)
+        fetch = here.config.fetch.model_copy(update={"concurrency": 1})
+        here.config = here.config.model_copy(update={"fetch": fetch})
+        async with here.running():
+            await here.at_head()
+        assert_truthful(here)

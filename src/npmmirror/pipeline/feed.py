@@ -8,7 +8,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry, Gap, Item
-from npmmirror.change import Change
+from npmmirror.change import Change, is_later
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
@@ -153,10 +153,8 @@ class Feed:
                 passed.append(ticket)
                 continue
             change = item.change
-            seen = change.rev is not None and finished.get(change.id) == (
-                change.rev,
-                change.deleted,
-            )
+            last = finished.get(change.id)
+            seen = change.rev is not None and last == (change.rev, change.deleted)
             again = self._is_offered_again(change)
             if change.id.startswith("_") or again or (seen and not self._gate.busy(change.id)):
                 passed.append(ticket)
@@ -171,6 +169,7 @@ class Feed:
                         announced_at=item.observed_at,
                         tickets=[ticket],
                         unseen=unseen,
+                        overtaken=last is not None and is_later(last[0], change.rev),
                     )
                 )
         if passed:

@@ -12,6 +12,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from npmmirror.change import Change, is_later
 from npmmirror.clock import Clock, moment, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
@@ -205,11 +206,30 @@ class Fetcher:
         missed: list[TarballOutcome] = [MissedTarball(v, failed) for v in job.tarball_rows]
         return self._done(job, Look(failed, None), [], missed, settled=_is_for_the_row(job))
 
+    async def _catch_up(self, job: Job) -> None:
+        """Take on the packument's row of a later change, where that is what is left of it.
+
+        After a kill the buffer is read again from the checkpoint. The change that comes again was
+        followed by one that is finished, and may stand on the work list: this one is no reason to
+        take it off.
+        """
+        rows = await self._index.work_of(job.package)
+        row = next((row for row in rows if row.item == PACKUMENT), None)
+        change = job.change
+        if row is None or change is None or not is_later(row.rev, change.rev):
+            return
+        seq = change.seq if row.seq is None else row.seq
+        job.change = Change(seq, job.package, row.rev, row.deleted)
+        job.announced_at = row.announced_at
+        job.work[PACKUMENT] = row
+
     async def _mirror(self, job: Job) -> Done:
         settings = self._selector.settings(job)
         if isinstance(settings, Drop):
             look = await self._unwanted(job, settings)
             return self._done(job, look, [], [], settled=_is_for_the_row(job))
+        if job.overtaken:
+            await self._catch_up(job)
         known = None if job.unseen else await self._index.known(job.package)
         if job.document:
             look = await self._looker.look(job, known, f"{next(self._tokens)}")

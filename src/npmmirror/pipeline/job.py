@@ -33,7 +33,9 @@ class Job:
     `document` asks for the packument; `work` are the rows of the work list that it takes on.
     `want` and `force` come from a person's `sync`, `verdict` is what the operator decided about a
     removal that the breaker holds; `replies` are told of the end, after it is
-    committed. `unseen` says that the index knows nothing of the package. `sent` is set when the first request goes out: from then on nothing joins.
+    committed. `unseen` says that the index knows nothing of the package, `overtaken` that a later
+    change of it was finished before. `sent` is set when the first request goes out: from then on
+    nothing joins.
     """
 
     package: str
@@ -47,6 +49,7 @@ class Job:
     verdict: Verdict | None = None
     replies: list[Callable[["Done"], None]] = field(default_factory=list)
     unseen: bool = False
+    overtaken: bool = False
     sent: bool = False
 
     def join(self, other: "Job") -> None:
@@ -60,6 +63,7 @@ class Job:
         self.force = self.force or other.force
         self.verdict = other.verdict or self.verdict
         self.replies += other.replies
+        self.overtaken = self.overtaken or other.overtaken
 
     @property
     def announced_rev(self) -> str | None:
