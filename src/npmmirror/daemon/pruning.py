@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+import anyio.lowlevel
 import orjson
 import structlog
 
@@ -119,7 +120,11 @@ async def prune(mirror: Mirror, digest: str, tell: Tell) -> Report:
     tally, after = Tally(), await _place(mirror, digest)
     started_at = timestamp(mirror.clock.now())
     async for page in _pages(mirror.opened.reader, after):
-        names = [found.package for found in page if going(policy, found)]
+        names: list[str] = []
+        for found in page:
+            names += [found.package] if going(policy, found) else []
+            # A page of packages of hundreds of versions takes half a second.
+            await anyio.lowlevel.checkpoint()
         if names:
             tally.add(await _let_go(mirror, policy, names))
         tally.packages += len(page)
