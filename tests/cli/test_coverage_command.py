@@ -75,9 +75,7 @@ def test_what_is_wanted_and_missing_is_an_exit_status(program: Program) -> None:
     wider = {"NPMMIRROR_POLICY__TARBALLS": "all"}
     told = program("coverage", environment=wider)
     assert told.returncode == 1
-    assert (
-        "50.00 % of wanted versions held; 2 versions missing" in told.stdout
-    )
+    assert "50.00 % of wanted versions held; 2 versions missing" in told.stdout
     assert program("coverage", "--list", environment=wider).returncode == 1
     assert program("coverage", "@scope/*", environment=wider).returncode == 0
 
