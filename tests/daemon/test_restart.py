@@ -244,6 +244,10 @@ async def test_an_unfinished_change_is_not_past_the_checkpoint(mirror: Open) -> 
         assert int(checkpoint) == 2
 
 
+def _received(rows: int, status: dict[str, Any]) -> bool:
+    return bool(status["buffer"]["depth"] >= rows - 1)
+
+
 async def test_a_change_that_is_read_again_does_not_take_a_later_one_off_the_work_list(
     mirror: Open,
 ) -> None:
@@ -257,7 +261,7 @@ async def test_a_change_that_is_read_again_does_not_take_a_later_one_off_the_wor
         async with here.running():
             for number, name in enumerate(("first", "a", "b", "c"), 1):
                 registry.publish(name, "1.0.0")  # the checkpoint stays before the first
-                await here.until(lambda status, rows=number: status["buffer"]["depth"] >= rows - 1)
+                await here.until(partial(_received, number))
             await here.until(lambda status: status["totals"]["tarballs"] == 1)
             failing = upstream.fault("packument", faults.Status(404), name="a", times=None)
             registry.publish("a", "1.1.0")
