@@ -61,6 +61,8 @@ def test_a_prune_deletes_and_says_so(program: Program, mirror: Path) -> None:
         "left-pad-1.2.0.tgz",
         "left-pad-1.3.0.tgz",
     }
+    shown = program("show", "left-pad").stdout
+    assert " dropped: policy.keep_versions: not among the newest 2\n" in shown
     again = program("prune", environment=KEEP_TWO)
     assert again.stdout == (
         "1 package looked at; the policy wants all that is held, or it is gone upstream\n"

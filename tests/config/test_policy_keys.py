@@ -137,6 +137,16 @@ def test_what_is_wrong_is_told_where_it_stands(text: str, problem: str) -> None:
     assert problems(f"[policy]\n{text}") == [problem]
 
 
+def test_each_rule_is_told_on_its_own_line() -> None:
+    """The second one is not where the first one is."""
+    text = (
+        '[policy]\n[[policy.rule]]\nmatch = "a"\ntarballs = "all"\n\n[[policy.rule]]\nmatch = "b"'
+    )
+    assert problems(text) == [
+        "mirror.toml:6: policy.rule, table 2: must set something: tarballs, keep_versions, …"
+    ]
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """Two rules, a key and a variable in one message."""
     text = """

@@ -220,7 +220,7 @@ def _tries(work: Report, times: Times) -> str:
 
 
 def _reason(told: Report) -> str:
-    reason = told["reason"] or "no reason told"
+    reason = (told["reason"] or "no reason told").removeprefix("policy: ")
     return f"{reason} ({told['detail']})" if told["detail"] else reason
 
 

@@ -33,11 +33,15 @@ class ConfigurationError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that somebody wrote: for which key, what, and where (`mirror.toml:12`)."""
+    """A value that somebody wrote: for which key, what, and where (`mirror.toml:12`).
+
+    `origins` are those of the tables of a list, where each stands by itself.
+    """
 
     path: str
     value: Any
     origin: str
+    origins: tuple[str, ...] = ()
 
     def problem(self, what: str) -> str:
         """The sentence that tells where the value is, what it is, and what is wrong with it."""
@@ -110,7 +114,8 @@ def in_table(given: Given, path: str, location: list[str], error: Any) -> str:
         template = _SENTENCES.get(error["type"], error["msg"])
         what = template.format_map(_bounds(error.get("ctx", {})))
     shown = f" = {written(error['input'])}" if inner and error["type"] != "missing" else ""
-    return f"{given.origin}: {path}, {told}{shown}: {what}"
+    origin = given.origins[int(number)] if given.origins else given.origin
+    return f"{origin}: {path}, {told}{shown}: {what}"
 
 
 _SENTENCES = {

@@ -45,10 +45,13 @@ def from_file(file: ConfigFile) -> Found:
     except tomllib.TOMLDecodeError as error:
         found.problems.append(_syntax_problem(file, str(error)))
         return found
-    lines = _line_numbers(file.text)
+    lines, tables = _line_numbers(file.text), _tables(file.text)
     for path, value in _leaves(document):
         line = lines.get(path)
-        _sort_in(found, Given(path, value, f"{file.name}:{line}" if line else file.name))
+        origin = f"{file.name}:{line}" if line else file.name
+        origins = tuple(f"{file.name}:{number}" for number in tables.get(path, ()))
+        apart = isinstance(value, list) and len(origins) == len(value)
+        _sort_in(found, Given(path, value, origin, origins if apart else ()))
     return found
 
 
@@ -103,6 +106,15 @@ def _line_numbers(text: str) -> dict[str, int]:
             numbers.setdefault(table[1], number)
         elif assignment := _ASSIGNMENT.fullmatch(line):
             numbers.setdefault(section + assignment[1].strip("\"'"), number)
+    return numbers
+
+
+def _tables(text: str) -> dict[str, list[int]]:
+    """On which lines the tables of each list of tables begin."""
+    numbers: dict[str, list[int]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if "[[" in line and (table := _TABLE.fullmatch(line.replace("[[", "[").replace("]]", "]"))):
+            numbers.setdefault(table[1], []).append(number)
     return numbers
 
 
