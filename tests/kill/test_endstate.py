@@ -133,3 +133,22 @@ def test_truth_is_compared(data_dir: Path) -> None:
     state = endstate.read(data_dir)
     assert len(endstate.untruths(state, {"a": told})) == 5
     assert endstate.untruths(state, {"b": told}) == ["b: not mirrored"]
+
+
+def test_an_older_document_behind_the_newest_is_no_untruth(
+    data_dir: Path, index: sqlite3.Connection
+) -> None:
+    """Found by a soak: a cache that lagged gave somebody who asked the one of before."""
+    told = {
+        "state": "live",
+        "rev": "1-x",
+        "sha256": "11",
+        "dist_tags": {},
+        "versions": {"1.0.0": endstate.read(data_dir).packages["a"].versions[0][17].hex()},
+    }
+    assert endstate.untruths(endstate.read(data_dir), {"a": told}) == []
+    older = "INSERT INTO revisions SELECT 99, package_id, rev, rev, seq, observed_at, etag, ?, x'22', length, segment, \"offset\", number, 0, NULL FROM revisions"
+    index.execute(older, (1,))
+    assert endstate.untruths(endstate.read(data_dir), {"a": told}) == []
+    index.execute("UPDATE revisions SET stale = 0")
+    assert len(endstate.untruths(endstate.read(data_dir), {"a": told})) == 1
