@@ -252,7 +252,9 @@ async def test_days_of_outage_with_few_requests(mirror: Open) -> None:
     of_others = (
         changes_in_memory()
     )  # tests before this one may have left some; they stay until its end
-    async with mirror(policy={"tarballs": "none"}) as here:
+    # a page of the trailing window would be in memory, too, now and then
+    window = {"overlap_seqs": 0, "overlap_minutes": 0}
+    async with mirror(policy={"tarballs": "none"}, follow=window) as here:
         armed = here.upstream.fault("packument", faults.Status(503), times=None)
         began = clock.monotonic()
         async with here.running(clock=clock):

@@ -174,8 +174,8 @@ async def test_changes_that_wait_in_the_buffer_are_not_forgotten(mirror: Open) -
     async with mirror(fetch={"concurrency": 1}, storage={"commit_count": 1}) as here:
         for number in range(6):
             here.upstream.registry.publish(f"p{number}", "1.0.0")
+        here.upstream.fault("packument", faults.Stall(), name="p3", times=1)
         async with here.running():
-            here.upstream.fault("packument", faults.Stall(), name="p3", times=1)
             await here.upstream.asked("packument", "p3")
             await here.until(lambda status: status["totals"]["revisions"] >= 1)
         held = {row[0] for row in ask(here.config, "SELECT name FROM packages WHERE state <> ''")}

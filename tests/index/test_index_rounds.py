@@ -132,3 +132,41 @@ async def test_a_question_that_is_given_up_is_not_asked() -> None:
         oracle.gate.set()
     assert oracle.asked == [["a"]]
     assert await oracle.rounds.ask("c") == "C"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_gives_up_while_his_question_is_under_way_is_not_missed(fails: bool) -> None:
+    """Found at the end of a drain: a worker was cancelled, and what came was no cancellation."""
+    oracle, answers = Oracle(), dict[str, str | None]()
+    if fails:
+        oracle.errors.append(OSError("the disk is full"))
+    raised: list[OSError] = []
+
+    async def fails_once(name: str) -> None:
+        try:
+            await ask(oracle, name, answers)
+        except OSError as error:
+            raised.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, oracle, "first", answers)
+        await oracle.began.wait()
+        began, oracle.began = oracle.began, anyio.Event()
+        assert began.is_set()
+        async with anyio.create_task_group() as leaving:
+            tasks.start_soon(fails_once, "a")
+            await anyio.wait_all_tasks_blocked()
+            leaving.start_soon(ask, oracle, "b", answers)
+            tasks.start_soon(fails_once, "c")
+            await anyio.wait_all_tasks_blocked()
+            errors, oracle.errors = oracle.errors, []
+            oracle.gate.set()
+            oracle.gate = anyio.Event()
+            await oracle.began.wait()  # the three are under way, asked by one of them
+            oracle.errors = errors
+            leaving.cancel_scope.cancel()
+        oracle.gate.set()
+    assert answers["first"] == "FIRST"
+    assert set(answers) >= {"first"} | ({"a", "c"} if not fails else set())
+    assert len(raised) <= 1
+    assert not oracle.rounds._waiting

@@ -14,6 +14,7 @@ class _Question(Generic[A]):
     about: str
     answer: A | None = None
     answered: bool = False
+    given_up: bool = False
 
 
 class Rounds(Generic[A]):
@@ -46,7 +47,8 @@ class Rounds(Generic[A]):
                 else:
                     await self._hold()
         finally:
-            if not question.answered:
+            question.given_up = not question.answered
+            if question in self._waiting:  # else it is in the query that is under way
                 self._waiting.remove(question)
         return question.answer
 
@@ -57,7 +59,7 @@ class Rounds(Generic[A]):
             answers = await self._query([question.about for question in asked])
         except BaseException:
             # Each of the others asks for itself, and has its own error.
-            self._waiting[:0] = asked
+            self._waiting[:0] = [question for question in asked if not question.given_up]
             raise
         else:
             for question in asked:
