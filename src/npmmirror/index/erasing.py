@@ -40,8 +40,8 @@ WHERE package_id = ?1 AND reason IN ('missing', 'altered', 'unreadable')
 _REVISIONS: Final = "UPDATE revisions SET erased = 1, stale = 0 WHERE package_id = ?1"
 _PACKAGE: Final = """
 UPDATE packages SET
-    state = 'erased', ordinal = ?2, observed_at = ?3, revision = NULL, stale_revision = NULL,
-    seq = NULL, rev = NULL, created_at = NULL, modified_at = NULL, latest = NULL,
+    state = 'erased', ordinal = ?2, touched = ?2, observed_at = ?3, revision = NULL,
+    stale_revision = NULL, seq = NULL, rev = NULL, created_at = NULL, modified_at = NULL, latest = NULL,
     latest_author = NULL, license = NULL, version_count = 0, modification_count = 0,
     problems = NULL
 WHERE id = ?1

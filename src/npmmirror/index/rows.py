@@ -93,14 +93,31 @@ class Batches:
     def _id(self, name: str) -> int:
         return self.packages[name].id
 
+    def _touched(self) -> dict[str, int]:
+        """The newest record of each package by which what is served of it changed."""
+        group = self.group
+        records: list[Any] = [*group.gone, *group.tarballs, *group.drops]
+        records += [doc for doc, _ in self.compared]
+        records.sort(key=attrgetter("ordinal"))
+        return {record.name: record.ordinal for record in records}
+
+    def touched(self) -> Iterator[Row]:
+        """For `statements.TOUCH`: the packages of which files alone came or went."""
+        told = {doc.name for doc, _ in self.compared} | {gone.name for gone in self.group.gone}
+        for name, ordinal in self._touched().items():
+            if name not in told:
+                yield self._id(name), ordinal
+
     def documents(self) -> Iterator[Row]:
         """For `statements.DOCUMENT`."""
+        touched = self._touched()
         for doc, effects in self.compared:
             facts = effects.package
             problems = json_text(list(facts.problems)) if facts.problems else None
             yield (
                 *(self._id(doc.name), doc.name, *_package(facts)),
                 *(facts.modifications, problems, doc.ordinal, doc.ordinal, doc.seq, doc.at),
+                touched[doc.name],
             )
 
     def stale(self) -> Iterator[Row]:
@@ -111,8 +128,10 @@ class Batches:
 
     def gone(self) -> Iterator[Row]:
         """For `statements.GONE`."""
+        touched = self._touched()
         for gone in self.group.gone:
-            yield self._id(gone.name), gone.reason, gone.ordinal, gone.seq, gone.at
+            row = (self._id(gone.name), gone.reason, gone.ordinal, gone.seq, gone.at)
+            yield *row, touched[gone.name]
 
     def versions(self, documents: Iterable[Compared]) -> Iterator[Row]:
         """For `statements.VERSION`."""

@@ -41,11 +41,13 @@ CREATE TABLE packages (
     license            TEXT,     -- its license
     version_count      INTEGER NOT NULL DEFAULT 0,  -- versions in the newest document
     modification_count INTEGER NOT NULL DEFAULT 0,  -- entries of versions in its `time`
-    problems           TEXT      -- JSON array: what could not be understood; NULL if nothing
+    problems           TEXT,     -- JSON array: what could not be understood; NULL if nothing
+    touched            INTEGER   -- the newest record by which anything that is served of it changed:
+                                 -- as `ordinal`, or a file that was stored or dropped
 ) STRICT;
 
 -- "What changed since ordinal N": one row a package, the order of our own feed.
-CREATE INDEX packages_by_ordinal ON packages (ordinal) WHERE ordinal IS NOT NULL;
+CREATE INDEX packages_by_touched ON packages (touched) WHERE touched IS NOT NULL;
 
 -- What upstream has no longer, in the order in which that was found out.
 CREATE INDEX packages_gone ON packages (observed_at)

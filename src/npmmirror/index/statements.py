@@ -29,6 +29,7 @@ _DOCUMENT: Final = (
     "revision",
     "seq",
     "observed_at",
+    "touched",
 )
 
 
@@ -54,8 +55,12 @@ STALE: Final = Batch(
 
 GONE: Final = Batch(
     "UPDATE packages SET state = k.column2, ordinal = k.column3, seq = k.column4, "
-    "observed_at = k.column5 FROM (VALUES {rows}) AS k WHERE id = k.column1",
-    5,
+    "observed_at = k.column5, touched = k.column6 FROM (VALUES {rows}) AS k WHERE id = k.column1",
+    6,
+)
+
+TOUCH: Final = Batch(
+    "UPDATE packages SET touched = k.column2 FROM (VALUES {rows}) AS k WHERE id = k.column1", 2
 )
 
 _VERSION_KEYS: Final = ("package_id", "version", "present")

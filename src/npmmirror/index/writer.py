@@ -395,6 +395,7 @@ class _Commit:
         await self._put(statements.DOCUMENT, batches.documents())
         await self._put(statements.STALE, batches.stale())
         await self._put(statements.GONE, batches.gone())
+        await self._put(statements.TOUCH, batches.touched())
         await self._versions()
         await self._clear("tags")
         await self._put(statements.TAG, batches.tags())
