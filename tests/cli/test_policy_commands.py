@@ -1,8 +1,10 @@
 """`npmmirror policy explain` and `npmmirror prune` as a person and a script meet them."""
 
 import json
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -77,9 +79,9 @@ def test_explain_says_which_rule_decides(program: Program) -> None:
     lines = told.stdout.splitlines()
     assert lines[0] == "left-pad: wanted, by policy.allow, which is empty"
     assert lines[2].split() == ["keep_versions", "2", "policy.keep_versions"]
-    assert lines[6] == "4 versions, the newest first:"
-    assert lines[7].split(maxsplit=2) == ["1.3.0", "held", "wanted, by policy.keep_versions"]
-    assert lines[9].split(maxsplit=2)[2] == (
+    assert lines[7] == "4 versions, the newest first:"
+    assert lines[8].split(maxsplit=2) == ["1.3.0", "held", "wanted, by policy.keep_versions"]
+    assert lines[10].split(maxsplit=2)[2] == (
         "not wanted, by policy.keep_versions: not among the newest 2"
     )
     assert lines[-1] == "`npmmirror prune` deletes what is held and not wanted"
@@ -102,6 +104,34 @@ def test_explain_tells_what_nobody_knows(program: Program) -> None:
         "  9.9.9  not known  wanted where somebody asks for it (policy.tarballs)",
     ]
     assert program("policy", "explain", "x").stdout.splitlines()[-1] == "nothing of it is captured"
+
+
+@pytest.mark.usefixtures("mirror")
+def test_explain_tells_a_document_that_is_too_large(program: Program) -> None:
+    """By what is captured of it, as long as nobody looked again."""
+    limit = {"NPMMIRROR_POLICY__MAX_PACKUMENT_BYTES": "1000"}
+    told = program("policy", "explain", "left-pad", environment=limit)
+    assert (told.returncode, told.stderr) == (0, "")
+    [line] = [line for line in told.stdout.splitlines() if line.startswith("its document")]
+    assert line.startswith(
+        "its document is not wanted, by policy.max_packument_bytes: its document has "
+    )
+    assert line.endswith(" bytes, more than 1,000; what is captured of it stays")
+
+
+def test_explain_says_that_a_package_may_be_gone(program: Program, mirror: Path) -> None:
+    """Then nothing of it is pruned, and so nobody says that it would be."""
+    with closing(sqlite3.connect(mirror.parent / "index.db")) as index, index:
+        index.execute(
+            "INSERT INTO held_removals SELECT id, '2026-11-20T10:00:00.000000Z', NULL, '{}' "
+            "FROM packages"
+        )
+    told = program("policy", "explain", "left-pad", environment=KEEP_TWO)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "it may be gone upstream (" in told.stdout
+    assert "npmmirror prune" not in told.stdout
+    pruned = program("prune", "--dry-run", environment=KEEP_TWO)
+    assert "wants all that is held" in pruned.stdout
 
 
 def test_explain_of_a_denied_package_needs_no_mirror(program: Program) -> None:

@@ -295,6 +295,14 @@ def problems(text: str = "", **environment: str) -> list[str]:
             ),
         ),
         (
+            "[policy]\nmax_packument_bytes = 300_000_000",
+            (
+                "mirror.toml:2: policy.max_packument_bytes = 300_000_000: "
+                "policy.max_packument_bytes (300_000_000) must not be greater than "
+                "fetch.max_packument_bytes (268_435_456)"
+            ),
+        ),
+        (
             "[fetch]\nmax_packument_bytes = 1000",
             (
                 "mirror.toml:2: fetch.max_packument_bytes = 1000: "

@@ -98,8 +98,12 @@ async def test_every_reason_is_told_of_a_real_mirror(mirror: Open) -> None:
 async def test_what_was_dropped_counts_under_its_rule() -> None:
     """However many sizes and numbers the sentences have that were written down."""
     sentence = "policy: policy.max_tarball_bytes: 9,000 bytes, more than 5,000"
-    why = Why("policy", "policy.max_tarball_bytes", "9,000 bytes, more than 5,000")
+    why = Why("size", "policy.max_tarball_bytes", "9,000 bytes, more than 5,000")
     assert recorded("dropped", sentence) == why
+    sentence = "policy: policy.keep_versions: not among the newest 2"
+    assert recorded("dropped", sentence) == Why(
+        "policy", "policy.keep_versions", "not among the newest 2"
+    )
 
 
 async def test_bytes_that_nobody_told_are_estimated_or_unknown(mirror: Open) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import brotli  # type: ignore[import-untyped, unused-ignore]  # ships no types
@@ -19,6 +20,7 @@ from npmmirror.upstream import (
     Limits,
     Missing,
     NotModified,
+    Outsized,
     ServerFault,
     UpstreamError,
 )
@@ -221,6 +223,23 @@ async def test_an_announced_length_beyond_the_cap_is_not_read(
         await fetch(upstream)
     assert bad.value.reason == "too_large"
     assert upstream.traffic.bytes_received == 0
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_a_document_of_more_than_the_caller_takes_is_no_error(
+    serve: Serve, connect: Connect, spool: Path, encoding: str
+) -> None:
+    """Neither does it leave a file; beyond the client's own limit it is one all the same."""
+    server = await serve(reply(ENCODERS[encoding](LARGE), Content_Encoding=encoding))
+    length = len(LARGE)
+    upstream = await connect(server.url, limits=Limits(max_packument_bytes=length))
+    asked = partial(upstream.packument, "left-pad", spool=spool, spool_over=1000)
+    assert await asked(most=length - 1) == Outsized()
+    assert not spool.exists()
+    assert isinstance(await asked(most=length), Found)
+    guarded = await connect(server.url, limits=Limits(max_packument_bytes=length - 2))
+    with pytest.raises(BadAnswer):
+        await guarded.packument("left-pad", spool=spool, spool_over=1000, most=length - 1)
 
 
 @pytest.mark.parametrize(

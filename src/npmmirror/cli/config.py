@@ -11,6 +11,8 @@ from npmmirror.cli.output import facts, paint, plural, say, say_json, visible
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npmmirror.cli.configuration import Loaded
     from npmmirror.config import PolicySection
 
@@ -146,7 +148,7 @@ def _meaning(loaded: "Loaded") -> list[tuple[str, str]]:
         ("run asks", without_password(f"{run.url} ({run.origin})")),
         ("sync asks", without_password(f"{sync.url} ({sync.origin})")),
         ("keeps", _keeps(policy)),
-        ("skips", ", ".join(_skips(policy, size(policy.max_tarball_bytes)))),
+        ("skips", ", ".join(_skips(policy, size))),
         ("in", str(storage.data_dir)),
         ("tarballs in", str(storage.packages_path)),
     ]
@@ -163,9 +165,11 @@ def _keeps(policy: "PolicySection") -> str:
     return text
 
 
-def _skips(policy: "PolicySection", most: str) -> Iterator[str]:
-    """Which tarballs are left out."""
-    yield f"tarballs of more than {most}"
+def _skips(policy: "PolicySection", size: "Callable[[int], str]") -> Iterator[str]:
+    """Which packages and tarballs are left out for what they are."""
+    if policy.max_packument_bytes:
+        yield f"packages whose packument has more than {size(policy.max_packument_bytes)}"
+    yield f"tarballs of more than {size(policy.max_tarball_bytes)}"
     if not policy.prereleases:
         yield "prereleases"
     if policy.published_since is not None:

@@ -66,24 +66,33 @@ def _told(report: Report) -> Iterator[str]:
         yield from columns(
             [(key, _value(one["value"]), one["rule"]) for key, one in settings], "  "
         )
+    if not report["document"]["wanted"]:
+        stays = "; what is captured of it stays" if report["state"] is not None else ""
+        yield f"its document is not wanted, by {_why(report['document'])}{stays}"
     if report["state"] is None:
         yield "nothing of it is captured"
-    yield from _versions(report["versions"], report["settings"]["tarballs"]["rule"])
+    if report["doubted"]:
+        yield (
+            "it may be gone upstream (the feed calls it deleted, its removal is held, or the last "
+            "look at it failed): what is held of it stays"
+        )
+    yield from _versions(report)
 
 
-def _versions(versions: list[Report], tarballs: str) -> Iterator[str]:
-    """`tarballs` is the key or rule that says which are fetched without being asked for."""
+def _versions(report: Report) -> Iterator[str]:
+    versions, tarballs = report["versions"], report["settings"]["tarballs"]["rule"]
     if versions:
         order = ", the newest first" if len(versions) > 1 else ""
         yield f"{plural(len(versions), 'version')}{order}:"
         yield from columns([list(_row(one, tarballs)) for one in versions[:LISTED]], "  ")
     if len(versions) > LISTED:
         yield f"  and {len(versions) - LISTED:,} more: --json tells them"
-    if any(one["held"] and not one["wanted"] for one in versions):
+    if any(one["held"] and not one["wanted"] for one in versions) and not report["doubted"]:
         yield "`npmmirror prune` deletes what is held and not wanted"
 
 
 def _row(one: Report, tarballs: str) -> Iterator[str]:
+    """`tarballs` is the key or rule that says which are fetched without being asked for."""
     yield one["version"]
     yield "held" if one["held"] else "not held" if one["known"] else "not known"
     if one["gone"]:

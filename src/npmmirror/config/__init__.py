@@ -2,13 +2,13 @@
 
 from npmmirror.config.buffer import BufferSection, KafkaSection
 from npmmirror.config.effective import Effective, effective
+from npmmirror.config.policy import PolicySection
 from npmmirror.config.problems import ConfigurationError
 from npmmirror.config.sections import (
     Config,
     FetchSection,
     FollowSection,
     LogSection,
-    PolicySection,
     StorageSection,
     UpstreamSection,
 )

@@ -74,7 +74,9 @@ def _problem(details: ErrorDetails, given: Mapping[str, Given]) -> str:
         return in_table(given[table], table, location[2:], details)
     prefixes = [".".join(location[:length]) for length in range(len(location), 0, -1)]
     if details["type"] == "contradiction":
-        paths = [f"{prefixes[0]}.{key}" for key in details["ctx"]["keys"]]
+        keys_of_it = details["ctx"]["keys"]
+        # Without a place it is about keys of several sections, which it names in full.
+        paths = [f"{prefixes[0]}.{key}" for key in keys_of_it] if prefixes else keys_of_it
         path = next((path for path in paths if path in given), paths[0])
     else:
         path = next(path for path in prefixes if path in keys())

@@ -5,7 +5,10 @@ from pydantic_core import PydanticCustomError
 
 
 def contradiction(message: str, *keys: str) -> PydanticCustomError:
-    """The error of keys of one section whose values are possible alone, but not together."""
+    """The error of keys whose values are possible alone, but not together.
+
+    They are those of the section that raises it, or of several, each with its section.
+    """
     return PydanticCustomError("contradiction", "{message}", {"keys": keys, "message": message})
 
 

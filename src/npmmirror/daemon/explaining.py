@@ -1,20 +1,32 @@
 """`npmmirror policy explain`: which rule decides what about a package and its versions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from npmmirror.config import Config
 from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.selecting import read_policy
-from npmmirror.index import IndexReader, shelf
+from npmmirror.index import IndexReader, PackageRow, shelf
 from npmmirror.index.shelf import Shelf, Shelved
 from npmmirror.pipeline.retiring import candidates
-from npmmirror.policy import Candidate, Drop, Policy, Settings, Verdict, judged
+from npmmirror.policy import (
+    OUTSIZED,
+    Candidate,
+    Drop,
+    Policy,
+    Settings,
+    Verdict,
+    judged,
+    outsized,
+)
 from npmmirror.policy.retention import LIVE, by_itself
 from npmmirror.policy.selection import age
 
-SETTINGS = ("tarballs", "keep_versions", "prereleases", "published_since", "max_tarball_bytes")
+SETTINGS = (
+    *("tarballs", "keep_versions", "prereleases", "published_since"),
+    *("max_tarball_bytes", "max_packument_bytes"),
+)
 
 Report = dict[str, Any]
 
@@ -30,7 +42,8 @@ async def explain(config: Config, name: str, asked: str | None) -> Report:
         ConfigurationError: a list of names cannot be read.
     """
     policy = read_policy(config.policy)
-    found, tags, since = await _known(config, name)
+    found, row, length, since = await _known(config, name)
+    tags = row.tags if row is not None else {}
     settings, verdict = policy.settings(name), policy.package(name)
     version = tags.get(asked, asked) if asked is not None else None
     versions = _versions(policy, found, since) if found is not None else []
@@ -44,18 +57,38 @@ async def explain(config: Config, name: str, asked: str | None) -> Report:
         "settings": {
             key: {"value": getattr(settings, key), "rule": settings.rule(key)} for key in SETTINGS
         },
+        "document": _document(settings, row, length),
+        "doubted": found is not None and found.doubted,
         "versions": told,
     }
 
 
-async def _known(config: Config, name: str) -> tuple[Shelf | None, Mapping[str, str], str | None]:
-    """The package's versions and tags, and when following began."""
+async def _known(
+    config: Config, name: str
+) -> tuple[Shelf | None, PackageRow | None, int | None, str | None]:
+    """The package's versions, itself, the length of its newest document, when following began."""
     if not config.storage.index_path.exists():
-        return None, {}, None
+        return None, None, None, None
     async with await IndexReader.open(await index_of(config), connections=1) as reader:
         row, following = await reader.package(name), await reader.following()
         found = await reader.ask(partial(shelf.shelf, name=name))
-    return found, row.tags if row else {}, following.at if following else None
+        length = await reader.ask(partial(shelf.document_length, name=name))
+    return found, row, length, following.at if following else None
+
+
+def _document(settings: Settings, row: PackageRow | None, length: int | None) -> Report:
+    """Whether the limit of documents leaves the package alone: by the last look, else by `length`."""
+    skip, limit = row.skip if row is not None else None, settings.max_packument_bytes
+    if skip is not None and skip.reason == OUTSIZED and limit:
+        drop = outsized(settings, None)
+    else:
+        drop = outsized(settings, length) if length is not None else None
+    return {
+        "wanted": drop is None,
+        "rule": settings.rule("max_packument_bytes"),
+        "why": drop.why if drop is not None else None,
+        "bytes": length,
+    }
 
 
 def _versions(policy: Policy, found: Shelf, since: str | None) -> list[Report]:

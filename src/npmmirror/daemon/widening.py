@@ -4,6 +4,7 @@ Nothing is deleted by it, and nothing is asked of upstream: rows come to the end
 and are worked off as all others. The place is noted page by page, so that a restart goes on there.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,11 +38,30 @@ class Applied:
 
     digest: str
     max_tarball_bytes: int | None = None
+    max_packument_bytes: int = 0
 
     @classmethod
     def of(cls, policy: Policy) -> "Applied":
         """What is to be kept of a policy."""
-        return cls(policy.digest, policy.settings_of_all.max_tarball_bytes)
+        settings = policy.settings_of_all
+        return cls(policy.digest, settings.max_tarball_bytes, settings.max_packument_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """What may be larger by now than by the policy before."""
+
+    tarballs: bool = False
+    documents: bool = False
+
+    @classmethod
+    def of(cls, before: Applied, now: Applied) -> "Larger":
+        """By two policies."""
+        allowed = now.max_packument_bytes or sys.maxsize
+        return cls(
+            tarballs=(now.max_tarball_bytes or 0) > (before.max_tarball_bytes or 0),
+            documents=allowed > (before.max_packument_bytes or sys.maxsize),
+        )
 
 
 class Widening:
@@ -77,7 +97,7 @@ class Widening:
             return
         place, started_at = await self._place()
         log.info("policy_changed", resumed_after=place.after or None)
-        await self._walk(place, started_at, larger=_is_larger(earlier, now))
+        await self._walk(place, started_at, Larger.of(earlier, now))
         await self._index.forget_resumption(COMMAND)
         await self._index.apply_policy(_text(now))
         log.info(
@@ -96,7 +116,7 @@ class Widening:
             return place, note.started_at
         return Place(self._policy.digest), timestamp(self._clock.now())
 
-    async def _walk(self, place: Place, started_at: str, *, larger: bool) -> None:
+    async def _walk(self, place: Place, started_at: str, larger: Larger) -> None:
         since = self._mirror.following_since
         while page := await self._reader.ask(
             partial(shelf.shelves, after=place.after, limit=PAGE, held_only=False)
@@ -106,7 +126,7 @@ class Widening:
             for found in page:
                 rows += (
                     WorkItem(found.package, item, WANTED, at, since=at)
-                    for item in wanted_of(self._policy, found, since, larger=larger)
+                    for item in wanted_of(self._policy, found, since, larger)
                 )
                 # Packages of hundreds of versions stand side by side: a page of them takes half a
                 # second, a package a millisecond or three.
@@ -123,15 +143,14 @@ class Widening:
             await self._clock.sleep(REST_SECONDS)
 
 
-def wanted_of(policy: Policy, found: Shelf, since: str | None, *, larger: bool) -> Iterator[str]:
+def wanted_of(policy: Policy, found: Shelf, since: str | None, larger: Larger) -> Iterator[str]:
     """What the policy wants of a package, is not held, and nobody is going to fetch by himself.
 
-    The packument ("") of one that the policy had skipped; else tarballs. `larger`: those that were
-    too large may not be any more.
+    The packument ("") of one that the policy had skipped; else tarballs.
     """
     if not isinstance(policy.package(found.package), Keep):
         return
-    if found.skipped:
+    if found.skipped or (found.outsized and larger.documents):
         if PACKUMENT not in found.waiting:
             yield PACKUMENT
         return
@@ -139,7 +158,7 @@ def wanted_of(policy: Policy, found: Shelf, since: str | None, *, larger: bool) 
         return
     present = [Candidate(one.version, one.published_at) for one in found.versions if one.present]
     wanted = by_itself(policy.settings(found.package), present, found.latest, since)
-    off = found.waiting if larger else found.waiting | found.too_large
+    off = found.waiting if larger.tarballs else found.waiting | found.too_large
     for one in found.versions:
         if one.version in wanted and one.version not in off and _is_open(one):
             yield one.version
@@ -150,10 +169,6 @@ def _is_open(one: Shelved) -> bool:
     if one.state == "dropped":
         return (one.reason or "").startswith(f"{POLICY}: ")
     return not one.held
-
-
-def _is_larger(before: Applied, now: Applied) -> bool:
-    return (now.max_tarball_bytes or 0) > (before.max_tarball_bytes or 0)
 
 
 def _text(applied: Applied) -> str:

@@ -19,6 +19,8 @@ SELECT p.name, p.state, p.latest,
     (SELECT json_group_array(item) FROM work_list WHERE package_id = p.id),
     EXISTS (SELECT 1 FROM skips
             WHERE package_id = p.id AND version = '' AND reason = 'policy'),
+    EXISTS (SELECT 1 FROM skips
+            WHERE package_id = p.id AND version = '' AND reason = 'packument_too_large'),
     EXISTS (SELECT 1 FROM held_removals WHERE package_id = p.id)
         OR EXISTS (SELECT 1 FROM finished WHERE package_id = p.id AND deleted = 1)
         OR EXISTS (SELECT 1 FROM work_list WHERE package_id = p.id AND item = ''
@@ -32,6 +34,10 @@ _AFTER: Final = f"{_SHELF.format(only='')} WHERE p.name > ? ORDER BY p.name LIMI
 _SKIPPED: Final = (
     "SELECT version FROM skips WHERE reason = 'too_large' "
     "AND package_id = (SELECT id FROM packages WHERE name = ?)"
+)
+_LENGTH: Final = (
+    "SELECT r.length FROM packages AS p JOIN revisions AS r ON r.ordinal = p.revision "
+    "WHERE p.name = ?"
 )
 _APPLIED: Final = "policy_applied"
 """The key of `meta` under which the policy stands that was applied last."""
@@ -65,7 +71,8 @@ class Shelf:
     """A package's versions. `latest` is what the dist-tag names, `state` the package's.
 
     `too_large` are the versions that were skipped for their size, `waiting` the items that are on
-    the work list; `skipped` says that the policy did not want the package when it last changed.
+    the work list; `skipped` says that the policy did not want the package when it last changed,
+    `outsized` that its document was too large then.
     `doubted`: it may be gone upstream, for the feed calls it deleted, its removal is held by the
     breaker, or the last look at it failed.
     """
@@ -77,6 +84,7 @@ class Shelf:
     too_large: frozenset[str]
     waiting: frozenset[str]
     skipped: bool
+    outsized: bool
     doubted: bool
 
 
@@ -95,6 +103,12 @@ async def shelves(now: Transaction, after: str, limit: int, *, held_only: bool) 
 async def too_large(now: Transaction, name: str) -> set[str]:
     """The versions of a package that were skipped for their size."""
     return {version for (version,) in await now.rows(_SKIPPED, (storable(name),))}
+
+
+async def document_length(now: Transaction, name: str) -> int | None:
+    """How many bytes the newest document of a package has that is not stale, decompressed."""
+    row = await now.row(_LENGTH, (storable(name),))
+    return row[0] if row is not None else None
 
 
 async def applied_policy(now: Transaction) -> str | None:
@@ -116,7 +130,7 @@ async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> None:
 
 
 def _shelf(row: Row) -> Shelf:
-    name, state, latest, versions, large, waiting, skipped, doubted = row
+    name, state, latest, versions, large, waiting, skipped, outsized, doubted = row
     found: list[list[Any]] = orjson.loads(versions)
     return Shelf(
         name,
@@ -126,5 +140,6 @@ def _shelf(row: Row) -> Shelf:
         frozenset(orjson.loads(large)),
         frozenset(orjson.loads(waiting)),
         skipped == 1,
+        outsized == 1,
         doubted == 1,
     )

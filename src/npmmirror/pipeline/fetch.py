@@ -232,7 +232,7 @@ class Fetcher:
             await self._catch_up(job)
         known = None if job.unseen else await self._index.known(job.package)
         if job.document:
-            look = await self._looker.look(job, known, f"{next(self._tokens)}")
+            look = await self._looker.look(job, known, f"{next(self._tokens)}", settings)
         elif job.verdict is not None:
             look = await self._looker.decide(job, known)
         else:

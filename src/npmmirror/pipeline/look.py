@@ -8,7 +8,7 @@ from npmmirror.clock import Clock, timestamp
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
 from npmmirror.manifest import Dist
-from npmmirror.outcome import Failed, Gone, Mirrored, Outcome, WorkItem
+from npmmirror.outcome import Failed, Gone, Mirrored, Outcome, Skipped, WorkItem
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
 from npmmirror.pipeline.breaker import RemovalBreaker
@@ -31,7 +31,8 @@ from npmmirror.pipeline.removal import (
     removed_event,
 )
 from npmmirror.pipeline.second_looks import LOOKS, Asked, SecondLooks
-from npmmirror.upstream import Missing, UpstreamError
+from npmmirror.policy import OUTSIZED, Settings, outsized
+from npmmirror.upstream import Missing, Outsized, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
 DIED = "examiner_died"
@@ -105,13 +106,14 @@ class Looker:
         self._second_looks = SecondLooks(rule.answers, rule.hours)
         self._following_since = following_since
 
-    async def look(self, job: Job, known: Known | None, token: str) -> Look:
+    async def look(self, job: Job, known: Known | None, token: str, settings: Settings) -> Look:
         """Fetch and judge; every expected failure becomes a value."""
         if _is_captured(job, known):
             return Look(Mirrored(changed=False), known, unheld=await self._is_let_go(job))
         etag, bust = _condition(job, known)
+        most = (settings.max_packument_bytes or None) if not job.force else None
         try:
-            answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust)
+            answer = await self._fetcher.get(job.package, token, etag=etag, bust=bust, most=most)
         except UpstreamError as fault:
             row = job.work.get(PACKUMENT)
             blamed = blame(self._host, DOCUMENT, job.package, fault, row)
@@ -123,9 +125,21 @@ class Looker:
         if isinstance(answer, Body):
             return await self._found(job, known, answer)
         self._host.success(DOCUMENT)
-        if isinstance(answer, Missing):
-            return await self._missing(job, known, answer)
-        return await self._not_modified(job, known)
+        match answer:
+            case Missing():
+                look = await self._missing(job, known, answer)
+            case Outsized():
+                look = self._outsized(job, known, settings)
+            case _:
+                look = await self._not_modified(job, known)
+        return look
+
+    def _outsized(self, job: Job, known: Known | None, settings: Settings) -> Look:
+        """What is captured of it stays as it is; its document was not read, nor kept."""
+        doubt = self._second_looks.of_life(_asked(job))
+        drop = outsized(settings, None)
+        skipped = Skipped(OUTSIZED, drop.detail if drop is not None else "")
+        return Look(doubt or skipped, known, unheld=self._breaker.tripped)
 
     async def _missing(self, job: Job, known: Known | None, answer: Missing) -> Look:
         row, now = job.work.get(PACKUMENT), self._clock.now()

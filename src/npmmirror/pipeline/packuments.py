@@ -13,7 +13,7 @@ from npmmirror.archive import (
 )
 from npmmirror.liveness import at_rest
 from npmmirror.pipeline.large import LargeDocument
-from npmmirror.upstream import Found, Missing, NotModified, Upstream
+from npmmirror.upstream import Found, Missing, NotModified, Outsized, Upstream
 from npmmirror.worker_threads import WorkerThreads
 
 INLINE_BYTES = 64 * 1024
@@ -47,9 +47,9 @@ class PackumentFetcher:
         self._large = anyio.Semaphore(1, max_value=1)
 
     async def get(
-        self, name: str, token: str, *, etag: str | None, bust: bool
-    ) -> Body | NotModified | Missing:
-        """The document of a package.
+        self, name: str, token: str, *, etag: str | None, bust: bool, most: int | None = None
+    ) -> Body | NotModified | Missing | Outsized:
+        """The document of a package; one of more than `most` bytes is not read to its end.
 
         A large one waits on disk for its turn, which lasts until `Body.release` is called.
 
@@ -59,7 +59,12 @@ class PackumentFetcher:
         spool = self._store.temp_path(token, ".json")
         with disk_faults(spool):
             answer = await self._upstream.packument(
-                name, etag=etag, bust=bust, spool=spool, spool_over=self._large_bytes
+                name,
+                etag=etag,
+                bust=bust,
+                spool=spool,
+                spool_over=self._large_bytes,
+                most=most,
             )
         if not isinstance(answer, Found):
             return answer

@@ -75,10 +75,13 @@ class SecondLooks:
             return Failed(CONFLICT, None, f"found {finding.rev}, announced {asked.announced}")
         if self._is_the_same(asked, finding, known) and asked.tries(NOT_YET) < TRIES:
             return Failed(NOT_YET, None, f"announced {asked.announced}")
+        return self.of_life(asked) if finding.is_living else None
+
+    @staticmethod
+    def of_life(asked: Asked) -> Failed | None:
+        """Why a package that has a document is to be looked at again: the feed calls it deleted."""
         deleted = asked.change is not None and asked.change.deleted
-        if deleted and finding.is_living and asked.tries(STILL_THERE) < TRIES:
-            return Failed(STILL_THERE, None)
-        return None
+        return Failed(STILL_THERE, None) if deleted and asked.tries(STILL_THERE) < TRIES else None
 
     def _next(
         self, asked: Asked, finding: Finding, known: Known | None, now: datetime

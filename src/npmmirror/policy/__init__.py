@@ -2,7 +2,9 @@
 
 from npmmirror.policy.configured import lists_of, policy_of
 from npmmirror.policy.selection import (
+    OUTSIZED,
     POLICY,
+    TARBALL_LIMIT,
     Candidate,
     Drop,
     Keep,
@@ -12,12 +14,15 @@ from npmmirror.policy.selection import (
     Verdict,
     is_prerelease,
     judged,
+    outsized,
 )
 from npmmirror.policy.specs import parse_spec, resolve
 from npmmirror.policy.tarballs import Want, refused_tarballs, wanted_tarballs
 
 __all__ = [
+    "OUTSIZED",
     "POLICY",
+    "TARBALL_LIMIT",
     "Candidate",
     "Drop",
     "Keep",
@@ -29,6 +34,7 @@ __all__ = [
     "is_prerelease",
     "judged",
     "lists_of",
+    "outsized",
     "parse_spec",
     "policy_of",
     "refused_tarballs",

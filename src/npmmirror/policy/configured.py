@@ -29,6 +29,7 @@ def policy_of(section: PolicySection, names: Names | None = None) -> Policy:
             prereleases=section.prereleases,
             published_since=section.published_since,
             max_tarball_bytes=section.max_tarball_bytes,
+            max_packument_bytes=section.max_packument_bytes,
         ),
         allow=_parsed(section.allow, names),
         deny=_parsed(section.deny, names),
@@ -63,6 +64,8 @@ def _digest(section: PolicySection, names: Names) -> str:
         include={
             *("allow", "deny", "prereleases", "published_since", "keep_versions"),
             *("tarballs", "max_tarball_bytes", "rule"),
+            # An old digest is that of a policy without a limit, and stays so.
+            *(("max_packument_bytes",) if section.max_packument_bytes else ()),
         },
     )
     files = {path: sorted(found) for path, found in names.items()}

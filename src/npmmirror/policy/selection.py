@@ -20,6 +20,10 @@ TarballPolicy = Literal["none", "latest", "new", "all"]
 
 POLICY: Final = "policy"
 """The reason of what the policy skips, and of files that it had dropped."""
+OUTSIZED: Final = "packument_too_large"
+"""The reason of packages that it skips for the size of their document."""
+TARBALL_LIMIT: Final = "policy.max_tarball_bytes"
+"""The key that says which tarballs are too large; it is the same for all packages."""
 _RELEASE: Final = re.compile(r"[=v\s]*[0-9]+\.[0-9]+\.[0-9]+([^+]*)")
 _NUMBER: Final = re.compile(r"[0-9]+")
 
@@ -55,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     prereleases: bool = True
     published_since: str | None = None
     max_tarball_bytes: int | None = None
+    max_packument_bytes: int = 0
     rules: dict[str, str] = {}
 
     def rule(self, key: str) -> str:
@@ -74,6 +79,20 @@ class Candidate:
     version: str
     published_at: str | None = None
     size: int | None = None
+
+
+def outsized(settings: Settings, length: int | None) -> Drop | None:
+    """Why a package whose document is so long is not wanted; None where that is no reason.
+
+    `length` is in bytes, decompressed; None: more than is allowed, nobody looked how much.
+    """
+    most = settings.max_packument_bytes
+    if not most or (length is not None and length <= most):
+        return None
+    more = (
+        f"more than {most:,} bytes" if length is None else f"{length:,} bytes, more than {most:,}"
+    )
+    return Drop(settings.rule("max_packument_bytes"), f"its document has {more}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from npmmirror.upstream.client import Upstream
 from npmmirror.upstream.errors import BadAnswer, HostFault, ServerFault, UpstreamError
 from npmmirror.upstream.feed import Listed
 from npmmirror.upstream.limits import Limits, Timeouts, Traffic, Waits
-from npmmirror.upstream.registry import Found, Missing, NotModified, Packument
+from npmmirror.upstream.registry import Found, Missing, NotModified, Outsized, Packument
 from npmmirror.upstream.tarball import TarballBody
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Listed",
     "Missing",
     "NotModified",
+    "Outsized",
     "Packument",
     "ServerFault",
     "TarballBody",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from npmmirror.upstream.decoding import PIECE, decoder
-from npmmirror.upstream.errors import BadAnswer, UpstreamError, shown
+from npmmirror.upstream.errors import TOO_LARGE, BadAnswer, UpstreamError, shown
 from npmmirror.upstream.session import Answer
 from npmmirror.worker_threads import WorkerThreads
 
@@ -19,10 +19,14 @@ HEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Bytes that are taken at most: of the document, and of it as it arrives compressed."""
+    """Bytes that are taken at most: of the document, and of it as it arrives compressed.
+
+    `by_choice`: what is larger is not wanted, rather than at fault.
+    """
 
     decoded: int
     encoded: int
+    by_choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def refuse_no_json(body: Body, answer: Answer) -> None:
 
 def _announced(answer: Answer, length: int, most: int) -> None:
     if length > most:
-        raise BadAnswer("too_large", f"{shown(answer.response.url)}: {length} bytes announced")
+        raise BadAnswer(TOO_LARGE, f"{shown(answer.response.url)}: {length} bytes announced")
 
 
 async def _fill(sink: "_Sink", answer: Answer, threads: WorkerThreads) -> None:
@@ -150,7 +154,7 @@ class _Sink:
         """Count what came over the wire."""
         self._arrived += length
         if self._decoder is not None and self._arrived > self._caps.encoded:
-            raise BadAnswer("too_large", f"more than {self._caps.encoded} bytes compressed")
+            raise BadAnswer(TOO_LARGE, f"more than {self._caps.encoded} bytes compressed")
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """What this data decodes to, lazily."""
@@ -195,7 +199,7 @@ class _Sink:
     def _take(self, piece: bytes) -> None:
         self._length += len(piece)
         if self._length > self._caps.decoded:
-            raise BadAnswer("too_large", f"more than {self._caps.decoded} bytes")
+            raise BadAnswer(TOO_LARGE, f"more than {self._caps.decoded} bytes")
         if self._abandoned:
             raise BadAnswer("abandoned")
         if self._file is not None:

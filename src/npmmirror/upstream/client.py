@@ -132,11 +132,14 @@ class Upstream:
         bust: bool = False,
         spool: Path,
         spool_over: int,
+        most: int | None = None,
     ) -> Packument:
         """A package's full document.
 
         One larger than `spool_over` bytes is written to the file `spool`, which the caller
-        deletes; after an error there is none. `bust` asks past all caches, without `etag`.
+        deletes; after an error there is none. `bust` asks past all caches, without `etag`. Of one
+        that has more than `most` bytes no more is read (`Outsized`); beyond the client's own limit
+        it is an error.
 
         Raises:
             OSError: `spool` cannot be written.
@@ -145,8 +148,10 @@ class Upstream:
         headers = BUSTING if bust else DOCUMENT
         if etag is not None and not bust:
             headers = {**headers, "If-None-Match": etag}
-        where = Spool(spool, spool_over)
-        return await self._retried(lambda: self._packument(url, headers, where))
+        where, caps = Spool(spool, spool_over), self._caps
+        if most is not None and most <= caps.decoded:
+            caps = Caps(most, caps.encoded, by_choice=True)
+        return await self._retried(lambda: self._packument(url, headers, where, caps))
 
     @asynccontextmanager
     async def tarball(self, name: str, url: str) -> AsyncIterator[TarballBody]:
@@ -179,12 +184,10 @@ class Upstream:
             body = await read_body(answer, self._feed_caps, self._threads)
             return body.in_memory()
 
-    async def _packument(self, url: URL, headers: Headers, spool: Spool) -> Packument:
+    async def _packument(self, url: URL, headers: Headers, spool: Spool, caps: Caps) -> Packument:
         with await self._session.answer(url, headers) as answer:
             conditional = "If-None-Match" in headers
-            return await read_packument(
-                answer, self._caps, self._threads, spool, conditional=conditional
-            )
+            return await read_packument(answer, caps, self._threads, spool, conditional=conditional)
 
     async def _tarball(self, name: str, dist: str) -> Answer:
         """An answer with status 200, to be left by the caller."""

@@ -7,6 +7,8 @@ import ssl
 import aiohttp
 from yarl import URL
 
+TOO_LARGE = "too_large"
+"""The reason of a `BadAnswer` that has more bytes than are taken."""
 FOREIGN = (aiohttp.ClientError, TimeoutError, OSError)
 """What aiohttp raises for faults of the network; nothing else is translated."""
 

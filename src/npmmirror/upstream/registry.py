@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npmmirror.upstream.body import SMALL, Caps, Spool, excerpt, read_body, refuse_no_json
-from npmmirror.upstream.errors import BadAnswer, UpstreamError, shown
+from npmmirror.upstream.errors import TOO_LARGE, BadAnswer, UpstreamError, shown
 from npmmirror.upstream.session import Answer
 from npmmirror.worker_threads import WorkerThreads
 
@@ -36,7 +36,12 @@ class Missing:
     body: bytes
 
 
-Packument = Found | NotModified | Missing
+@dataclass(frozen=True, slots=True)
+class Outsized:
+    """A document of more bytes than the caller takes."""
+
+
+Packument = Found | NotModified | Missing | Outsized
 
 
 async def read_packument(
@@ -55,7 +60,12 @@ async def read_packument(
         return Missing(status, await _said(answer))
     if status != 200:
         raise await unexpected(answer)
-    body = await read_body(answer, caps, threads, spool)
+    try:
+        body = await read_body(answer, caps, threads, spool)
+    except BadAnswer as error:
+        if caps.by_choice and error.reason == TOO_LARGE:
+            return Outsized()
+        raise
     try:
         refuse_no_json(body, answer)
     except BadAnswer:

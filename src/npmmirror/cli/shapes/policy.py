@@ -25,6 +25,15 @@ class ExplainedVersion(Shape):
     by_itself: bool
 
 
+class ExplainedDocument(Shape):
+    """Whether the limit of packuments leaves a package alone; `bytes` are of its newest one here."""
+
+    wanted: bool
+    rule: str
+    why: str | None
+    bytes: int | None
+
+
 class Explained(Shape):
     """What `policy explain` prints."""
 
@@ -34,6 +43,8 @@ class Explained(Shape):
     rule: str
     why: str | None
     settings: dict[str, PolicySetting]
+    document: ExplainedDocument
+    doubted: bool
     versions: list[ExplainedVersion]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from npmmirror.index.coverage import UNDECIDED, MissingVersion, PackageStanding
-from npmmirror.policy import POLICY
+from npmmirror.policy import OUTSIZED, POLICY, TARBALL_LIMIT
 from npmmirror.policy.selection import Candidate, Drop, Policy, judged
 
 Reason = Literal["policy", "size", "failed", "gone", "not_yet", "erased"]
@@ -16,8 +16,8 @@ REASONS: Final[tuple[Reason, ...]] = ("policy", "size", "failed", "gone", "not_y
 WANTED_REASONS: Final[frozenset[Reason]] = frozenset({"failed", "not_yet"})
 """Of what is to come still."""
 HELD: Final = "held"
-_SKIPS: Final[dict[str, Reason]] = {"too_large": "size", "no_dist": "gone"}
-"""Those that no rule of the policy asked for; `no_dist`: upstream names no file."""
+_SKIPS: Final[dict[str, Reason]] = {"too_large": "size", OUTSIZED: "size", "no_dist": "gone"}
+"""Those that count elsewhere than under `policy`; `no_dist`: upstream names no file."""
 _GIVEN: Final[dict[str, Reason]] = {
     "failed": "failed",
     "not_yet": "not_yet",
@@ -57,7 +57,12 @@ def recorded(standing: str, word: str) -> Why | None:
     if standing != "dropped":
         return Why(reason, word)
     rule, _, detail = word.removeprefix(f"{POLICY}: ").partition(": ")
-    return Why(reason, rule, detail)
+    return Why(_by(rule), rule, detail)
+
+
+def _by(rule: str) -> Reason:
+    """The reason of what a rule of the policy leaves out."""
+    return "size" if rule == TARBALL_LIMIT else "policy"
 
 
 class Wishes:
@@ -90,8 +95,7 @@ class Wishes:
         def why(version: str) -> Why:
             verdict = verdicts.get(version)
             if isinstance(verdict, Drop):
-                too_large = verdict.rule == settings.rule("max_tarball_bytes")
-                return Why("size" if too_large else "policy", verdict.rule)
+                return Why(_by(verdict.rule), verdict.rule)
             if settings.tarballs == "latest" and version != package.latest:
                 return Why("policy", settings.rule("tarballs"))
             return Why("not_yet", "")
