@@ -1,0 +1,1 @@
+"""The registry that clients read: what is stored, as npm would serve it."""
