@@ -63,6 +63,17 @@ def agree(one: str, other: str | None, shasum: str | None) -> bool | None:
     return not set(ours[strongest]).isdisjoint(theirs[strongest])
 
 
+def may_be(integrity: str | None, shasum: str | None, *, sha512: str, verified: str | None) -> bool:
+    """Whether what a document claims can be true of a file that another document's claim proved.
+
+    `sha512` (hex) is the file's own; `verified` is the `dist.shasum` of that other document.
+    """
+    told = agree(sri(sha512), integrity, None)
+    if told is None and integrity is None and shasum and verified:
+        return shasum.strip().lower() == verified.strip().lower()
+    return told is not False
+
+
 def _parse(integrity: str) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     ignored: list[str] = []

@@ -74,6 +74,20 @@ def test_the_document_is_written_byte_for_byte(
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_a_package_is_shown_as_it_was(program: Program, document: bytes) -> None:
+    """In 80 columns, as JSON, and its document byte for byte."""
+    record = json.loads(program("show", "left-pad", "--json").stdout)["revisions"][0]["ordinal"]
+    then = ("show", "left-pad", "--at", f"seq:{record}")
+    told = program(*then)
+    assert told.returncode == 0
+    assert told.stdout.startswith(f"left-pad: live, as of record {record}\n")
+    assert "2 of 60 versions held now" in told.stdout
+    assert "deprecated   1.59.0" in told.stdout
+    assert all(len(line) <= 80 for line in told.stdout.splitlines())
+    assert len(json.loads(program(*then, "--json").stdout)["versions"]) == 60
+    assert program(*then, "--packument").stdout.encode() == document
+
+
 @pytest.mark.parametrize(
     ("words", "status", "sentence"),
     [
@@ -82,6 +96,13 @@ def test_the_document_is_written_byte_for_byte(
         (("show", "left-pad", "--revision", "2"), 1, "no revision 2: 1 of it were captured"),
         (("show", "left-pad@1.0.0", "--packument"), 2, "the whole package's"),
         (("show", "https://registry.example/x"), 2, "is a URL"),
+        (("show", "left-pad", "--at", "yesterday"), 2, "--at: 'yesterday' is no time"),
+        (("show", "left-pad", "--at", "2026-11-20T10:00:00"), 2, "has no zone"),
+        (("show", "left-pad", "--at", "2000-01-01"), 1, "before the mirror's first capture"),
+        (("show", "left-pad", "--at", "2999-01-01"), 1, "cannot tell of 2999-01-01"),
+        (("show", "left-pad", "--at", "seq:9999"), 1, "no record 9999 yet"),
+        (("show", "left-pad@1.0.0", "--at", "2026-01-01"), 2, "the whole package's"),
+        (("show", "left-pad", "--at", "seq:3", "--revision", "1"), 2, "write one of them"),
         (("verify", "leftpad"), 1, "no package 'leftpad'; did you mean 'left-pad'?"),
         (("verify", "--force"), 2, "it needs --repair"),
     ],

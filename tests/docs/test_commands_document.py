@@ -166,6 +166,8 @@ def test_what_is_printed_without_a_daemon_has_the_promised_shape(tmp_path: Path)
         assert package.revisions
         told(daemon, "show version", "show", f"package-0@{package.versions[-1].version}")
         told(daemon, "show revision", "show", "package-0", "--revision", "1")
+        record = f"seq:{package.revisions[0].ordinal}"
+        assert told(daemon, "show at", "show", "package-0", "--at", record).versions
         told(daemon, "verify", "verify")
         told(daemon, "removals list", "removals", "list")
         told(daemon, "removals confirm", "removals", "confirm")

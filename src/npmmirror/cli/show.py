@@ -23,6 +23,7 @@ from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
     from npmmirror.config import Config
+    from npmmirror.past import When
 
 Report = dict[str, Any]
 
@@ -69,6 +70,15 @@ def show(
             "with --packument, write that one.",
         ),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="Show the package as it was then: a time with its zone (2026-11-20T10:00:00Z), or "
+            "seq:N, the N-th record of the capture log.",
+        ),
+    ] = None,
     events: Annotated[
         int, typer.Option("--events", metavar="N", min=0, help="So many events, the newest.")
     ] = EVENTS,
@@ -88,14 +98,15 @@ def show(
         name, version = parse_spec(spec)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if version is not None and (packument or revision is not None):
+    if version is not None and (packument or revision is not None or at is not None):
         raise UsageError("a document is the whole package's: write its name without a version")
+    which = _when(at, revision) if at is not None else revision
     config = load(context.obj.config_file).config
     if packument:
-        sys.stdout.buffer.write(carry_out(lambda _: _document(config, name, revision)))
+        sys.stdout.buffer.write(carry_out(lambda _: _document(config, name, which)))
         sys.stdout.buffer.flush()
         return
-    report = carry_out(lambda _: _report(config, name, version, revision))
+    report = carry_out(lambda _: _report(config, name, version, which))
     if as_json:
         say_json(report)
         return
@@ -103,27 +114,53 @@ def show(
         say(line)
 
 
-async def _document(config: "Config", name: str, revision: int | None) -> bytes:
+def _when(at: str, revision: int | None) -> "When":
+    from npmmirror.past import parse_when  # noqa: PLC0415 - keeps --help fast
+
+    if revision is not None:
+        raise UsageError("--at and --revision each name a document: write one of them")
+    try:
+        return parse_when(at)
+    except ValueError as error:
+        raise UsageError(f"--at: {error}") from error
+
+
+async def _document(config: "Config", name: str, which: "int | When | None") -> bytes:
     from npmmirror.daemon.showing import shown  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon.showing_past import shown_past  # noqa: PLC0415 - as above
 
-    async with shown(config) as showing:
-        return await showing.document(name, revision)
+    if which is None or isinstance(which, int):
+        async with shown(config) as showing:
+            return await showing.document(name, which)
+    async with shown_past(config, which) as past:
+        return await past.document(name)
 
 
-async def _report(config: "Config", name: str, version: str | None, revision: int | None) -> Report:
+async def _report(
+    config: "Config", name: str, version: str | None, which: "int | When | None"
+) -> Report:
     from npmmirror.daemon.showing import shown  # noqa: PLC0415 - keeps --help fast
+    from npmmirror.daemon.showing_past import shown_past  # noqa: PLC0415 - as above
 
+    if which is not None and not isinstance(which, int):
+        async with shown_past(config, which) as past:
+            return await past.package(name)
     async with shown(config) as showing:
         if version is not None:
             return await showing.version(name, version)
-        if revision is not None:
-            return await showing.revision(name, revision)
+        if which is not None:
+            return await showing.revision(name, which)
         return await showing.package(name)
 
 
 def _lines(report: Report, events: int, times: Times) -> Iterator[str]:
-    """The report for people, whichever of the three it is."""
-    if "revisions" in report:
+    """The report for people, whichever of the four it is."""
+    if "removed_by" in report:
+        from npmmirror.cli.show_past import past_lines  # noqa: PLC0415 - it needs this module
+
+        yield from past_lines(report, times)
+        yield from _events(report["events"], events, times)
+    elif "revisions" in report:
         yield from _package(report, times)
         yield from _events(report["events"], events, times)
     elif "revision" in report:
@@ -137,21 +174,21 @@ def _package(report: Report, times: Times) -> Iterator[str]:
     state = report["state"] or "nothing captured"
     yield f"{paint(visible(report['package']), 'bold')}: {state.replace('_', ' ')}"
     if report["skipped"] is not None:
-        yield from _row("skipped", _reason(report["skipped"]))
+        yield from row("skipped", _reason(report["skipped"]))
     if report["document_work"] is not None:
-        yield from _row("document", _to_do(report["document_work"], times))
+        yield from row("document", _to_do(report["document_work"], times))
     if report["revisions"]:
-        yield from _row("captured", _captured(report["revisions"], times))
-        yield from _row(
+        yield from row("captured", _captured(report["revisions"], times))
+        yield from row(
             "published",
             f"{times.tell(report['created_at'])}, the newest change {times.tell(report['modified_at'])}",
         )
     tags = [f"{tag} {version}" for tag, version in report["dist_tags"].items()]
-    yield from _row("dist-tags", ", ".join(tags))
+    yield from row("dist-tags", ", ".join(tags))
     people = [each["name"] for each in report["people"] if each["role"] == "maintainer"]
-    yield from _row("maintainers", ", ".join(people))
-    yield from _row("license", report["license"])
-    yield from _row("problems", ", ".join(report["problems"]))
+    yield from row("maintainers", ", ".join(people))
+    yield from row("license", report["license"])
+    yield from row("problems", ", ".join(report["problems"]))
     yield from _tarballs(report["versions"], times)
 
 
@@ -169,15 +206,15 @@ def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
     """What is held, what is not, and why not."""
     held = [each for each in versions if each["tarball"] == "held"]
     size = shown_bytes(sum(each["size"] or 0 for each in held))
-    yield from _row("tarballs", f"{len(held):,} of {plural(len(versions), 'version')} held, {size}")
-    yield from _row("held", _listed([each["version"] for each in held]))
-    yield from _row("not held", "; ".join(_not_held(versions)))
+    yield from row("tarballs", f"{len(held):,} of {plural(len(versions), 'version')} held, {size}")
+    yield from row("held", listed([each["version"] for each in held]))
+    yield from row("not held", "; ".join(_not_held(versions)))
     told = [each for each in versions if each["tarball"] in _TOLD]
     if told:
         yield ""
         yield "not held"
     for each in told[-MISSING:]:
-        yield from _row(each["version"], _missing(each, times), indent=2)
+        yield from row(each["version"], _missing(each, times), indent=2)
     if len(told) > MISSING:
         yield f"  and {len(told) - MISSING:,} more: --json has them all"
 
@@ -194,7 +231,8 @@ def _not_held(versions: list[Report]) -> Iterator[str]:
             yield f"{others[word]:,} {text}"
 
 
-def _listed(versions: list[str]) -> str:
+def listed(versions: list[str]) -> str:
+    """The newest of some versions, and how many older ones there are."""
     left_out = len(versions) - VERSIONS
     text = ", ".join(versions[-VERSIONS:])
     return f"{text} and {left_out:,} older ones" if left_out > 0 else text
@@ -230,24 +268,24 @@ def _version(report: Report, times: Times) -> Iterator[str]:
     yield f"{paint(visible(name), 'bold')}: {_here(report)}{state}"
     dist = report["dist"]
     if report["tarball"] in _TOLD:
-        yield from _row("reason", _missing(report, times))
-    yield from _row("file", report["path"])
+        yield from row("reason", _missing(report, times))
+    yield from row("file", report["path"])
     if report["size"] is not None:
-        yield from _row("size", f"{report['size']:,} bytes")
+        yield from row("size", f"{report['size']:,} bytes")
     if report["tarball"] == "held":
-        yield from _row("verified", _verified(report, times))
-    yield from _row("published", _published(report, times))
-    yield from _row("dist-tags", ", ".join(report["dist_tags"]))
-    yield from _row("deprecated", report["deprecated"])
-    yield from _row("license", report["license"])
+        yield from row("verified", _verified(report, times))
+    yield from row("published", _published(report, times))
+    yield from row("dist-tags", ", ".join(report["dist_tags"]))
+    yield from row("deprecated", report["deprecated"])
+    yield from row("license", report["license"])
     if report["has_install_script"]:
-        yield from _row("scripts", "runs one on installation")
-    yield from _row("tarball", dist["tarball"])
-    yield from _row("integrity", dist["integrity"])
-    yield from _row("shasum", dist["shasum"])
+        yield from row("scripts", "runs one on installation")
+    yield from row("tarball", dist["tarball"])
+    yield from row("integrity", dist["integrity"])
+    yield from row("shasum", dist["shasum"])
     if dist["unpacked_size"] is not None:
         files = "" if dist["file_count"] is None else f" in {plural(dist['file_count'], 'file')}"
-        yield from _row("unpacked", f"{dist['unpacked_size']:,} bytes{files}")
+        yield from row("unpacked", f"{dist['unpacked_size']:,} bytes{files}")
     yield from _dependencies(report["dependencies"])
 
 
@@ -285,24 +323,24 @@ def _dependencies(needs: list[Report] | None) -> Iterator[str]:
 def _revision(report: Report, times: Times) -> Iterator[str]:
     name = paint(visible(report["package"]), "bold")
     yield f"{name}: revision {report['revision']}{', stale' if report['stale'] else ''}"
-    yield from _row("rev", report["rev"])
-    yield from _row("announced", report["announced_rev"])
-    yield from _row("seq", report["seq"])
-    yield from _row("observed", times.tell(report["observed_at"]))
-    yield from _row("etag", report["etag"])
-    yield from _row("sha256", report["sha256"])
-    yield from _row(
+    yield from row("rev", report["rev"])
+    yield from row("announced", report["announced_rev"])
+    yield from row("seq", report["seq"])
+    yield from row("observed", times.tell(report["observed_at"]))
+    yield from row("etag", report["etag"])
+    yield from row("sha256", report["sha256"])
+    yield from row(
         "size",
         f"{report['length']:,} bytes, stored in {report['stored_length']:,}"
         f"{' as a delta' if report['delta'] else ''}",
     )
-    yield from _row(
+    yield from row(
         "record",
         f"{report['ordinal']}, in captures/{report['segment']:06}.log at byte {report['offset']:,}",
     )
     if report["version_count"] is not None:
         tags = ", ".join(f"{tag} {version}" for tag, version in report["dist_tags"].items())
-        yield from _row("names", f"{plural(report['version_count'], 'version')}; {tags}")
+        yield from row("names", f"{plural(report['version_count'], 'version')}; {tags}")
 
 
 def _events(found: list[Report], limit: int, times: Times) -> Iterator[str]:
@@ -326,7 +364,7 @@ def _happened(event: Report) -> str:
     return " ".join(str(word) for word in words if word)
 
 
-def _row(label: str, text: object, indent: int = 0) -> Iterator[str]:
+def row(label: str, text: object, indent: int = 0) -> Iterator[str]:
     """A labelled line, wrapped; nothing where there is nothing to say."""
     if text is None or text == "":
         return

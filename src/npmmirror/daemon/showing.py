@@ -82,8 +82,8 @@ class Showing:
             "versions": [
                 _explained(_brief(each, work.get(each.version)), rules) for each in _by_age(rows)
             ],
-            "revisions": [_revision(n, each) for n, each in enumerate(revisions, start=1)],
-            "events": [_event(each) for each in events],
+            "revisions": [revision_report(n, each) for n, each in enumerate(revisions, start=1)],
+            "events": [event_report(each) for each in events],
         }
 
     async def version(self, name: str, asked: str) -> Report:
@@ -107,7 +107,7 @@ class Showing:
             **_explained(_version(rows[0], work.get(wanted)), await self._rules(package)),
             "dist_tags": tags,
             "dependencies": None if needs is None else [_dependency(each) for each in needs],
-            "events": [_event(each) for each in events if each.version == wanted],
+            "events": [event_report(each) for each in events if each.version == wanted],
         }
 
     async def _rules(self, package: PackageRow) -> Mapping[str, tuple[str, str | None]]:
@@ -126,7 +126,7 @@ class Showing:
         record = self._captures.record(row.place)
         return {
             "package": name,
-            **_revision(number, row),
+            **revision_report(number, row),
             "etag": row.etag,
             "segment": row.place.segment,
             "offset": row.place.offset,
@@ -264,7 +264,8 @@ def _dependency(facts: DependencyFacts) -> Report:
     return {"kind": facts.kind, "name": facts.name, "requirement": facts.requirement}
 
 
-def _revision(number: int, row: RevisionRow) -> Report:
+def revision_report(number: int, row: RevisionRow) -> Report:
+    """A captured document, the `number`-th of its package."""
     return {
         "revision": number,
         "ordinal": row.ordinal,
@@ -278,7 +279,8 @@ def _revision(number: int, row: RevisionRow) -> Report:
     }
 
 
-def _event(row: EventRow) -> Report:
+def event_report(row: EventRow) -> Report:
+    """An event."""
     return {
         "id": row.id,
         "kind": row.kind,

@@ -17,7 +17,7 @@ from npmmirror.cli.shapes.coverage import (
     MissingItem,
     WrittenManifest,
 )
-from npmmirror.cli.shapes.package import Package, Revision, Version
+from npmmirror.cli.shapes.package import Package, PastPackage, Revision, Version
 from npmmirror.cli.shapes.policy import Explained, Pruned
 from npmmirror.cli.shapes.removals import RemovalList, RemovalsDecided
 from npmmirror.cli.shapes.status import Status
@@ -43,6 +43,7 @@ SHAPES: dict[str, Any] = {
     "show": Package,
     "show version": Version,
     "show revision": Revision,
+    "show at": PastPackage,
     "coverage": Coverage,
     "coverage list": MissingItem,
     "coverage manifest": WrittenManifest,

@@ -147,3 +147,39 @@ class Revision(ShownRevision):
     delta: bool
     version_count: int | None
     dist_tags: dict[str, str] | None
+
+
+class Moment(Shape):
+    """A moment of the past: a record, and the time at which it counts as captured."""
+
+    ordinal: int
+    committed_at: str
+
+
+class PastVersion(Shape):
+    """A version, in what is shown of its package as it was."""
+
+    version: str
+    published_at: str | None
+    deprecated: str | None
+    publisher: str | None
+    held: bool
+    path: str | None
+    size: int | None
+
+
+class PastPackage(Shape):
+    """What `show NAME --at TIME` prints."""
+
+    package: str
+    at: Moment
+    state: str
+    removed_by: int | None
+    created_at: str | None
+    modified_at: str | None
+    dist_tags: dict[str, str]
+    people: list[Person]
+    problems: list[str]
+    versions: list[PastVersion]
+    revision: ShownRevision
+    events: list[ShownEvent]
