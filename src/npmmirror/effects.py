@@ -71,7 +71,9 @@ class VersionFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A version's row: the parts of its manifest that are asked for often.
 
     `digest` is the first 16 bytes of the SHA-256 of the manifest's bytes in the document.
-    Anything the document does not tell, or tells in another type than npm's, is None.
+    Anything the document does not tell, or tells in another type than npm's, is None. `signature`
+    is what `npmmirror.signatures` makes of its signatures, "" where nobody looked; `attested` tells
+    that the document speaks of attestations.
     """
 
     version: str
@@ -86,6 +88,8 @@ class VersionFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     publisher: str | None = None
     deprecated: str | None = None
     has_install_script: bool = False
+    signature: str = ""
+    attested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class Effects:
     events: tuple[Event, ...] = ()
     fresh: tuple[str, ...] = ()
     """Versions that policy `new` wants: published since the last look (or since following)."""
+    keys: int = 0
+    """Ordinal of the registry's keys that signatures were held against; 0: there were none."""
 
 
 @dataclass(frozen=True, slots=True)

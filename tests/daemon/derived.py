@@ -9,7 +9,7 @@ Tables = dict[str, list[tuple[object, ...]]]
 
 OF_PACKAGES = (
     *("versions", "dependencies", "people", "dist_tags", "revisions", "events"),
-    "latencies",
+    *("latencies", "unknown_signers", "attestations"),
 )
 QUERIES = {
     "packages": (
@@ -18,6 +18,7 @@ QUERIES = {
     ),
     "marks": "SELECT * FROM {schema}marks",
     "followings": "SELECT * FROM {schema}followings",
+    "keys": "SELECT * FROM {schema}keys",
     "latency_counts": "SELECT * FROM {schema}latency_counts",
     "totals": "SELECT * FROM {schema}totals WHERE number <> 0",
     **{

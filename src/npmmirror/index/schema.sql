@@ -78,8 +78,15 @@ CREATE TABLE versions (
     sha512             BLOB,              -- of our file, 64 bytes
     verified_at        TEXT,              -- when its bytes were matched as they were stored
     ordinal            INTEGER,           -- the record that made the state
+    signature          TEXT NOT NULL DEFAULT ''  -- what `dist.signatures` are worth; '': not judged
+                       CHECK (signature IN ('', 'valid', 'invalid', 'unsigned', 'unknown_key',
+                                            'expired_key')),
+    attested           INTEGER NOT NULL DEFAULT 0,  -- 1: the document tells of attestations
     PRIMARY KEY (package_id, version)
 ) STRICT, WITHOUT ROWID;
+
+-- Signatures that are wrong: an alarm, and few.
+CREATE INDEX versions_invalid ON versions (package_id, version) WHERE signature = 'invalid';
 
 -- DERIVED. Dependencies of the versions that a dist-tag names; all others are in the captures.
 CREATE TABLE dependencies (
@@ -132,6 +139,36 @@ CREATE TABLE revisions (
 ) STRICT;
 
 CREATE INDEX revisions_by_package ON revisions (package_id, ordinal);
+
+-- DERIVED. The keys of the registry, whenever they had changed.
+CREATE TABLE keys (
+    ordinal  INTEGER PRIMARY KEY,
+    at       TEXT NOT NULL,  -- when they were found so
+    document BLOB            -- as upstream served it; NULL: upstream served none any more
+) STRICT;
+
+-- DERIVED. Documents that brought versions signed with a key that was not known. A later record of
+-- keys has them judged again, until none is left.
+CREATE TABLE unknown_signers (
+    ordinal    INTEGER PRIMARY KEY,  -- revisions.ordinal
+    package_id INTEGER NOT NULL,
+    keys       INTEGER NOT NULL      -- the newest keys that it was held against; 0: none
+) STRICT;
+
+CREATE INDEX unknown_signers_by_keys ON unknown_signers (keys);
+
+-- DERIVED. Attestation bundles of versions: where each lies.
+CREATE TABLE attestations (
+    package_id  INTEGER NOT NULL,
+    version     TEXT NOT NULL,
+    ordinal     INTEGER NOT NULL,  -- of its record
+    observed_at TEXT NOT NULL,
+    sha256      BLOB,              -- of the answer, 32 bytes; NULL: upstream had none
+    length      INTEGER,           -- of the answer, bytes
+    segment     INTEGER NOT NULL,  -- captures/<segment>.log
+    "offset"    INTEGER NOT NULL,  -- of the record in it, bytes
+    PRIMARY KEY (package_id, version)
+) STRICT, WITHOUT ROWID;
 
 -- DERIVED. Versions that were published since following began: how they came to be held.
 CREATE TABLE latencies (
