@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Final
 
+from npmmirror.index import signing
 from npmmirror.index.group import StoredErasure
 from npmmirror.sqlite import Transaction
 
@@ -18,6 +19,7 @@ FROM versions WHERE package_id = ?1
 _EMPTIED: Final = (
     *("events", "dist_tags", "people", "dependencies"),
     *("work_list", "skips", "checks", "held_removals"),
+    *("attestations", "unknown_signers"),
 )
 _UNHELD: Final = "DELETE FROM versions WHERE package_id = ?1 AND state = ''"
 # What the log's own headers tell stays: that a file of this version was held, and which.
@@ -25,7 +27,7 @@ _VERSIONS: Final = """
 UPDATE versions SET
     digest = x'', present = 0, published_at = NULL, tarball = NULL, shasum = NULL,
     integrity = NULL, file_count = NULL, unpacked_size = NULL, license = NULL, publisher = NULL,
-    deprecated = NULL, has_install_script = 0
+    deprecated = NULL, has_install_script = 0, signature = '', attested = 0
 WHERE package_id = ?1
 """
 _FILES: Final = """
@@ -51,6 +53,7 @@ WHERE id = ?1
 async def erase(now: Transaction, package: int, erasure: StoredErasure) -> Counter[str]:
     """Erase what is there of a package; what that adds to the totals."""
     state, *before = await _standing(now, package)
+    signed = await signing.counted_of(now, package)
     for table in _EMPTIED:
         await now.run(f"DELETE FROM {table} WHERE package_id = ?", (package,))  # noqa: S608  constants
     for statement in (_UNHELD, _VERSIONS, _LOST, _REVISIONS):
@@ -62,6 +65,7 @@ async def erase(now: Transaction, package: int, erasure: StoredErasure) -> Count
     added = Counter(
         {what: new - old for what, old, new in zip(counted, before, after, strict=True)}
     )
+    added.subtract(signed)
     added["packages_erased"] += 1
     if state:
         added[f"packages_{state}"] -= 1

@@ -114,6 +114,31 @@ class StoredFollowing:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """The registry's keys, as a record of the log holds them; `document` None: it served none."""
+
+    ordinal: int
+    at: str
+    document: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """Upstream's answer to a request for a version's attestations, as the log holds it.
+
+    `sha256` (hex) and `length` are of the answer; None where there were no attestations.
+    """
+
+    name: str
+    version: str
+    ordinal: int
+    at: str
+    place: Location
+    sha256: str | None
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A change that is finished, of a package that may be unknown otherwise."""
 
@@ -173,6 +198,8 @@ class Group:
     drops: tuple[StoredDrop, ...] = ()
     erasures: tuple[StoredErasure, ...] = ()
     following: tuple[StoredFollowing, ...] = ()
+    keys: tuple[StoredKeys, ...] = ()
+    bundles: tuple[StoredBundle, ...] = ()
     finished: tuple[Finished, ...] = ()
     skips: tuple[Skip, ...] = ()
     held: tuple[HeldRemoval, ...] = ()

@@ -10,8 +10,10 @@ import orjson
 from msgspec.structs import astuple
 
 from npmmirror.effects import Effects, Event
+from npmmirror.index import signing
 from npmmirror.index.group import Group, StoredDocument, StoredDrop, StoredTarball
 from npmmirror.index.statements import PACKAGE_COLUMNS
+from npmmirror.signatures import UNKNOWN_KEY
 from npmmirror.sqlite import Row, storable
 
 EVENTS_EACH: Final = 1_000_000
@@ -68,6 +70,7 @@ def names(group: Group) -> list[str]:
         *group.tarballs,
         *group.drops,
         *group.erasures,
+        *group.bundles,
         *group.finished,
         *group.skips,
         *group.wake,
@@ -139,6 +142,35 @@ class Batches:
             number = self._id(doc.name)
             for facts in effects.versions:
                 yield number, facts.version, 1, *astuple(facts)[1:]
+
+    def signed(self, documents: Iterable[Compared]) -> Counter[str]:
+        """How many versions come in each state of their signatures."""
+        return Counter(
+            f"{signing.TOTAL}{facts.signature}"
+            for _, effects in documents
+            for facts in effects.versions
+            if facts.signature
+        )
+
+    def keys(self) -> Iterator[Row]:
+        """For `signing.KEYS`."""
+        for one in self.group.keys:
+            yield one.ordinal, one.at, one.document
+
+    def unknown_signers(self) -> Iterator[Row]:
+        """For `signing.UNKNOWN`."""
+        for doc, effects in self.compared:
+            if any(facts.signature == UNKNOWN_KEY for facts in effects.versions):
+                yield doc.ordinal, self._id(doc.name), effects.keys
+
+    def bundles(self) -> Iterator[Row]:
+        """For `signing.BUNDLE`."""
+        for one in self.group.bundles:
+            digest = bytes.fromhex(one.sha256) if one.sha256 is not None else None
+            yield (
+                *(self._id(one.name), one.version, one.ordinal, one.at, digest, one.length),
+                *(one.place.segment, one.place.offset),
+            )
 
     def vanished(self) -> Iterator[Row]:
         """For `statements.VANISHED`."""

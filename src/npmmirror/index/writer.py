@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import orjson
 
@@ -21,6 +21,7 @@ from npmmirror.index import (
     latency,
     removals,
     shelf,
+    signing,
     statements,
 )
 from npmmirror.index.feed_notes import FeedNotes
@@ -37,6 +38,8 @@ from npmmirror.index.schema import KIND, IndexUnavailableError, Schema, own
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position, Receipt
 from npmmirror.sqlite import Batch, Database, Row, Transaction, listed, storable
+
+T = TypeVar("T")
 
 NAMES_EACH: Final = 1000
 UNFINISHED_RECEIPTS: Final = 1000
@@ -252,6 +255,11 @@ class IndexWriter:
         async with self._database.moment() as now:
             return await bookkeeping.newest_ordinal(now)
 
+    async def do(self, step: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """Take a step of another module of this room, as one transaction."""
+        async with self._database.transaction() as now:
+            return await now.whole(step)
+
     async def note_resumption(self, note: Resumption) -> None:
         """Note how far a long command came."""
         async with self._database.transaction() as now:
@@ -332,6 +340,7 @@ async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transacti
     reach("index.begun")
     await commit.captures()
     await commit.files()
+    await commit.signing()
     await commit.latencies()
     await commit.erasures()
     await commit.work()
@@ -409,6 +418,8 @@ class _Commit:
     async def _versions(self) -> None:
         seen = [pair for pair in self._batches.compared if self._packages[pair[0].name].state]
         new = [pair for pair in self._batches.compared if not self._packages[pair[0].name].state]
+        again = [cleaned(row[:2]) for row in self._batches.versions(seen)]
+        self._totals.subtract(await signing.counted(self._now, again))
         # Insertion passes over rows that are there, so that it counts those that are new; a
         # package seen first has none, unless a tarball of it was stored without any document.
         self._totals["versions"] += await self._insert_versions(seen)
@@ -418,6 +429,9 @@ class _Commit:
         if inserted < sum(len(effects.versions) for _, effects in new):
             await self._put(statements.VERSION, self._batches.versions(new))
         await self._put(statements.VANISHED, self._batches.vanished())
+        self._totals.update(await signing.counted(self._now, again))
+        self._totals.update(self._batches.signed(new))
+        await self._put(signing.UNKNOWN, self._batches.unknown_signers())
 
     async def _insert_versions(self, compared: list[Compared]) -> int:
         return await self._put(statements.NEW_VERSION, self._batches.versions(compared))
@@ -453,6 +467,16 @@ class _Commit:
         values = [value for key in map(cleaned, keys) for value in key]
         [found] = await self._now.rows(listed(_STANDING, len(keys), "(?, ?)"), values)
         return found
+
+    async def signing(self) -> None:
+        """The registry's keys, and answers about attestations."""
+        await self._put(signing.KEYS, self._batches.keys())
+        rows = list(self._batches.bundles())
+        if rows:
+            keys = [cleaned(row[:2]) for row in rows]
+            self._totals[signing.BUNDLES] -= await signing.bundled(self._now, keys)
+            await self._put(signing.BUNDLE, rows)
+            self._totals[signing.BUNDLES] += await signing.bundled(self._now, keys)
 
     async def latencies(self) -> None:
         """How long the versions that came, and their files, were on their way."""
