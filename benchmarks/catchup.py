@@ -81,6 +81,9 @@ registry = "{registry}"
 since = 0
 [policy]
 tarballs = "latest"
+[server]
+listen = ""
+
 [storage]
 data_dir = "{data}"
 """

@@ -46,6 +46,9 @@ since = 0
 poll_seconds = 0.05
 [policy]
 tarballs = "{tarballs}"
+[server]
+listen = ""
+
 [storage]
 data_dir = "{data}"
 """

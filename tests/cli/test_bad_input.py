@@ -24,6 +24,9 @@ max_attempts = 1
 [follow]
 since = {since}
 poll_seconds = 0.05
+[server]
+listen = ""
+
 [storage]
 min_free_bytes = 0
 commit_seconds = 0.02

@@ -204,6 +204,7 @@ def opener(data_dir: Path) -> Open:
             },
             "storage": {"commit_seconds": 0.02, "min_free_bytes": 0},
             "policy": {},
+            "server": {"listen": ""},
         }
         for section, keys in sections.items():
             given.setdefault(section, {}).update(keys)

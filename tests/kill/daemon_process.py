@@ -38,6 +38,9 @@ confirm_removal_answers = 1
 confirm_removal_hours = 0
 removal_breaker_percent = 0
 
+[server]
+listen = ""
+
 [storage]
 data_dir = "{data_dir}"
 commit_count = 3

@@ -42,6 +42,9 @@ poll_seconds = 0.05
 retry_seconds = 0.05
 retry_max_seconds = 0.2
 
+[server]
+listen = ""
+
 [storage]
 min_free_bytes = 0
 

@@ -26,6 +26,7 @@ from npmmirror.cli import (
     reset,
     retry,
     run,
+    serve,
     show,
     status,
     sync,
@@ -56,6 +57,7 @@ _PANELS = {
     "Mirror": (
         demo.demo,
         run.run,
+        serve.serve,
         sync.sync,
         retry.retry,
         backfill.backfill,

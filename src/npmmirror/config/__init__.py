@@ -12,6 +12,7 @@ from npmmirror.config.sections import (
     StorageSection,
     UpstreamSection,
 )
+from npmmirror.config.server import ServerSection, is_own_address
 from npmmirror.config.sources import ConfigFile
 from npmmirror.config.values import base_url, registry_of_feed
 
@@ -26,9 +27,11 @@ __all__ = [
     "KafkaSection",
     "LogSection",
     "PolicySection",
+    "ServerSection",
     "StorageSection",
     "UpstreamSection",
     "base_url",
     "effective",
+    "is_own_address",
     "registry_of_feed",
 ]

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from npmmirror.config.buffer import BufferSection
 from npmmirror.config.policy import PolicySection
 from npmmirror.config.section import Section, contradiction, not_less
+from npmmirror.config.server import ServerSection
 from npmmirror.config.values import (
     BaseUrl,
     Count,
@@ -302,6 +303,7 @@ class Config(Section):
     fetch: FetchSection = FetchSection()
     policy: PolicySection = PolicySection()
     storage: StorageSection = StorageSection()
+    server: ServerSection = ServerSection()
     log: LogSection = LogSection()
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.pruning import finish_early
+from npmmirror.daemon.serving import serve_beside
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
 from npmmirror.daemon.supervision import Supervision
@@ -122,6 +123,7 @@ class Daemon:
         async with anyio.create_task_group() as serving:
             serving.start_soon(self._mirror.telling.run)
             serving.start_soon(progress.run)
+            serving.start_soon(serve_beside, self._config, self._clock, stop)
             producers = (partial(self._follow, stop, serving), self._watch)
             await self._mirror.run(stop, *producers)
             serving.cancel_scope.cancel()

@@ -31,6 +31,9 @@ concurrency = 8
 [policy]
 tarballs = "all"
 
+[server]
+listen = ""
+
 [storage]
 data_dir = "one"
 commit_seconds = 0.2

@@ -1,0 +1,72 @@
+"""Serving the mirror: what `npmmirror serve` is, and what `npmmirror run` does beside following."""
+
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from npmmirror.clock import Clock
+from npmmirror.config import Config
+from npmmirror.daemon.index_file import index_of
+from npmmirror.daemon.signals import watch_signals
+from npmmirror.server.app import App
+from npmmirror.server.listener import AddressTakenError, Listener
+from npmmirror.server.opening import open_resources
+
+AGAIN_SECONDS = 10.0
+"""How long the daemon waits before it tries an address again that is taken."""
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    config: Config,
+    *,
+    stop: anyio.Event | None = None,
+    tell: Callable[[list[str]], None] = lambda _: None,
+) -> None:
+    """Serve what is stored until SIGTERM or SIGINT (or `stop`): no lock, nothing written.
+
+    The address may be shared with other processes that do the same. `tell` is given the URLs.
+
+    Raises:
+        NpmmirrorError: there is no mirror, or the address cannot be listened on.
+    """
+    await index_of(config)
+    stop = stop or anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
+        async with open_resources(config.server, config.storage) as resources:
+            app = App(resources)
+            async with Listener(app, config.server, shared=True).open() as urls:
+                log.info("serving", urls=urls)
+                tell(urls)
+                await stop.wait()
+                app.draining = True
+                log.info("serving_ends")
+        tasks.cancel_scope.cancel()
+
+
+async def serve_beside(
+    config: Config, clock: Clock, draining: anyio.Event, *, started: anyio.Event | None = None
+) -> None:
+    """The daemon's own server, until cancelled; `draining` is set once the daemon is told to stop.
+
+    An address that is taken stops no mirror: it is tried again until it is free.
+    """
+    if not config.server.listen:
+        return
+    async with open_resources(config.server, config.storage) as resources:
+        app = App(resources)
+        while True:
+            try:
+                async with Listener(app, config.server).open() as urls:
+                    log.info("serving", urls=urls)
+                    if started is not None:
+                        started.set()
+                    await draining.wait()
+                    app.draining = True
+                    await anyio.sleep_forever()
+            except AddressTakenError as error:
+                log.error("not_serving", error=str(error), again_seconds=AGAIN_SECONDS)  # noqa: TRY400 - no bug of ours
+            await clock.sleep(AGAIN_SECONDS)

@@ -1,0 +1,38 @@
+"""Who may ask, and how much at the same time."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from npmmirror.server.answers import error
+
+READING: Final = frozenset({"GET", "HEAD"})
+
+
+class Tokens:
+    """The bearer tokens that may read; the configuration has their digests alone."""
+
+    def __init__(self, digests: Sequence[str]) -> None:
+        self._digests = [bytes.fromhex(each.removeprefix("sha256:")) for each in digests]
+
+    def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to a request without a token that may read; None where it may pass."""
+        if not self._digests or self._allow(request.headers.get("Authorization", "")):
+            return None
+        return error(401, "A token is needed", WWW_Authenticate='Bearer realm="npmmirror"')
+
+    def _allow(self, header: str) -> bool:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        found = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        # All are compared: how long it takes must not tell which one was near.
+        return any([hmac.compare_digest(found, each) for each in self._digests])  # noqa: C419
+
+
+def read_only(method: str) -> web.Response:
+    """The answer to whoever wants to change something."""
+    return error(405, f"This mirror is read-only: {method[:20]} is not served", Allow="GET, HEAD")

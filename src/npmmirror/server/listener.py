@@ -1,0 +1,149 @@
+"""The listener: connections on an address, held to limits, and let go of in order."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, cast
+
+import anyio
+import structlog
+from aiohttp import web
+
+from npmmirror.config import ServerSection
+from npmmirror.errors import NpmmirrorError
+from npmmirror.server.app import App
+
+CLOSING_SECONDS: Final = 10.0
+"""How long answers under way may take once the server closes."""
+WATCH_SECONDS: Final = 5.0
+MAX_HEADER: Final = 8190
+MAX_HEADERS: Final = 64
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class AddressTakenError(NpmmirrorError):
+    """The address cannot be listened on."""
+
+
+class _Server(web.Server):
+    """Closes connections beyond a number at once."""
+
+    def __init__(self, app: App, section: ServerSection) -> None:
+        super().__init__(
+            app.handle,
+            access_log=None,
+            keepalive_timeout=section.client_seconds,
+            auto_decompress=False,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+            max_headers=MAX_HEADERS,
+            lingering_time=2.0,
+        )
+        self._most = section.max_connections
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """See `web.Server`."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._most:
+            transport.write(_FULL)
+            transport.close()
+
+
+class Listener:
+    """Serves an `App` on the address of the configuration.
+
+    `shared` lets other processes of the same user listen on it, too.
+    """
+
+    def __init__(self, app: App, section: ServerSection, *, shared: bool = False) -> None:
+        self._app = app
+        self._section = section
+        self._shared = shared
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[list[str]]:
+        """Listen inside the block, which is given the URLs; at its end answers are finished.
+
+        Raises:
+            AddressTakenError: the address cannot be listened on; the sentence says why.
+        """
+        server = _Server(self._app, self._section)
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS)
+        await runner.setup()
+        try:
+            await self._listen(runner)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, server)
+                try:
+                    yield [_url(address) for address in runner.addresses]
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+
+    async def _listen(self, runner: web.ServerRunner) -> None:
+        host, _, port = self._section.listen.rpartition(":")
+        site = web.TCPSite(
+            runner, host.strip("[]"), int(port), backlog=1024, reuse_port=self._shared or None
+        )
+        try:
+            await site.start()
+        except OSError as fault:
+            raise AddressTakenError(_why(self._section.listen, fault)) from fault
+
+    async def _watch(self, server: web.Server) -> None:
+        """Cut off clients that take nothing of their answers."""
+        stalled: dict[web.RequestHandler, tuple[int, float]] = {}
+        while True:
+            await anyio.sleep(min(WATCH_SECONDS, self._section.client_seconds / 4))
+            now, seen = anyio.current_time(), {}
+            for connection in server.connections:
+                waiting = _waiting(connection)
+                if not waiting:
+                    continue
+                before = stalled.get(connection)
+                since = before[1] if before is not None and before[0] == waiting else now
+                if now - since >= self._section.client_seconds:
+                    _cut(connection)
+                else:
+                    seen[connection] = (waiting, since)
+            stalled = seen
+
+
+def _waiting(connection: web.RequestHandler) -> int:
+    """The bytes that a client has not taken yet."""
+    transport = _transport(connection)
+    return 0 if transport is None else transport.get_write_buffer_size()
+
+
+def _cut(connection: web.RequestHandler) -> None:
+    transport = _transport(connection)
+    if transport is not None:
+        transport.abort()
+
+
+def _transport(connection: web.RequestHandler) -> asyncio.Transport | None:
+    # uvloop's are of no class that asyncio has.
+    return cast("asyncio.Transport | None", connection.transport)
+
+
+def _url(address: tuple[str, int]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"
+
+
+def _why(listen: str, fault: OSError) -> str:
+    if fault.errno == errno.EADDRINUSE:
+        return (
+            f"the address {listen} (server.listen) is taken by another program, perhaps by another "
+            "npmmirror"
+        )
+    reason = fault.strerror or str(fault)
+    return f"the address {listen} (server.listen) cannot be listened on: {reason}"

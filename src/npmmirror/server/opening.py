@@ -1,0 +1,44 @@
+"""Opening what a server reads, without a lock and read-only: index, capture log, tarballs."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from npmmirror.archive import CaptureReader
+from npmmirror.config import ServerSection, StorageSection
+from npmmirror.index import IndexReader
+from npmmirror.server.addresses import Addresses
+from npmmirror.server.ready import DataVersion, ReadyAnswers
+from npmmirror.server.resources import Resources
+from npmmirror.server.stock import Stock
+from npmmirror.worker_threads import WorkerThreads
+
+THREADS: Final = 2
+FILE_THREADS: Final = 4
+HUNG_SECONDS: Final = 1.0
+"""How long a call to a disk that hangs is waited for at the end."""
+
+
+@asynccontextmanager
+async def open_resources(
+    section: ServerSection, storage: StorageSection
+) -> AsyncIterator[Resources]:
+    """What a server works with, open inside the block.
+
+    Raises:
+        StorageError: the index cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        threads = stack.enter_context(
+            WorkerThreads(THREADS, "npmmirror-answers", patience=HUNG_SECONDS)
+        )
+        files = stack.enter_context(
+            WorkerThreads(FILE_THREADS, "npmmirror-served", patience=HUNG_SECONDS)
+        )
+        index = await stack.enter_async_context(await IndexReader.open(storage.index_path))
+        version = DataVersion(storage.index_path)
+        stack.callback(version.close)
+        captures = stack.enter_context(CaptureReader(storage.data_dir / "captures"))
+        stock = Stock(lambda: index, captures, storage.packages_path, threads)
+        ready = ReadyAnswers(section.cache_bytes, version.has_changed)
+        yield Resources(section, stock, ready, threads, files, Addresses(section))

@@ -1,0 +1,40 @@
+"""What the parts of the server share."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from npmmirror.config import ServerSection
+from npmmirror.server.addresses import Addresses
+from npmmirror.server.asked import Asked
+from npmmirror.server.ready import ReadyAnswers
+from npmmirror.server.stock import Stock
+from npmmirror.worker_threads import WorkerThreads
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The stock, the cache and the threads of one server.
+
+    `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang.
+    """
+
+    section: ServerSection
+    stock: Stock
+    ready: ReadyAnswers
+    threads: WorkerThreads
+    files: WorkerThreads
+    addresses: Addresses
+
+    @property
+    def shared(self) -> str:
+        """Whether caches between us and the client may keep answers: not where tokens are asked."""
+        return "private" if self.section.tokens else "public"
+
+
+class Part:
+    """What answers one route of one view."""
+
+    async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        """The answer to a request that the guard let pass; errors that are no bugs are answers."""
+        raise NotImplementedError

@@ -1,0 +1,146 @@
+"""Tarballs, whole or in part, as they lie on the disk."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from npmmirror.server.answers import error, matches
+from npmmirror.server.asked import Asked
+from npmmirror.server.ranges import span_of
+from npmmirror.server.resources import Part, Resources
+from npmmirror.server.stand import HeldTarball
+
+AT_ONCE: Final = 1 << 20
+"""Files up to this size are read in one call; larger ones in pieces of it."""
+TYPE: Final = "application/octet-stream"
+
+Finding = Callable[[Asked], Awaitable[HeldTarball | None]]
+"""The tarball that a file name of a view means; None where it is not there or not held."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file, positioned; `first` are the first bytes of the span."""
+
+    file: FileIO
+    first: bytes
+
+
+class TarballPart(Part):
+    """`/<pkg>/-/<file>.tgz`."""
+
+    def __init__(self, resources: Resources, finding: Finding) -> None:
+        self._finding = finding
+        self._files = resources.files
+        self._packages = resources.stock.packages
+        self._forever = f"{resources.shared}, max-age=31536000, immutable"
+
+    async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        """See `Part`."""
+        held = await self._finding(asked)
+        if held is None:
+            return error(404, "Not found")
+        return await self._sent(request, asked, held)
+
+    async def _sent(
+        self, request: web.BaseRequest, asked: Asked, held: HeldTarball
+    ) -> web.StreamResponse:
+        headers = self._headers(held)
+        etag = headers["ETag"]
+        known = request.headers.get("If-None-Match")
+        if known is not None and matches(known, etag):
+            return web.Response(status=304, headers=headers)
+        wanted = request.headers.get("Range")
+        if request.headers.get("If-Range", etag) != etag:
+            wanted = None
+        span = span_of(wanted, held.size)
+        if span is None:
+            headers["Content-Range"] = f"bytes */{held.size}"
+            return web.Response(status=416, headers=headers)
+        status = 200
+        if span != (0, held.size):
+            headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{held.size}"
+            status = 206
+        try:
+            opened = await self._files.run(_open, self._packages / held.path, held.size, span)
+        except OSError as fault:
+            log.error(  # noqa: TRY400 - no bug of ours
+                "tarball_unreadable",
+                package=asked.name,
+                version=held.version,
+                error=fault.strerror or str(fault),
+            )
+            return error(503, "The tarball cannot be read now", Retry_After="60")
+        return await self._delivered(request, opened, status, headers, span[1] - span[0])
+
+    async def _delivered(
+        self,
+        request: web.BaseRequest,
+        opened: _Opened,
+        status: int,
+        headers: dict[str, str],
+        length: int,
+    ) -> web.StreamResponse:
+        with opened.file:
+            if len(opened.first) == length:
+                return web.Response(
+                    body=opened.first, status=status, headers=headers, content_type=TYPE
+                )
+            response = web.StreamResponse(status=status, headers=headers)
+            response.content_type = TYPE
+            response.content_length = length
+            await response.prepare(request)
+            if request.method == "HEAD":
+                return response
+            await self._stream(response, opened, length)
+        return response
+
+    async def _stream(self, response: web.StreamResponse, opened: _Opened, length: int) -> None:
+        chunk, left = opened.first, length
+        while chunk:
+            await response.write(chunk)
+            left -= len(chunk)
+            chunk = await self._files.run(opened.file.read, min(left, AT_ONCE)) if left else b""
+        if left:
+            raise ConnectionResetError("the file became shorter")  # never a good ending
+        await response.write_eof()
+
+    def _headers(self, held: HeldTarball) -> dict[str, str]:
+        return {
+            "ETag": f'"{held.sha512[:40]}"',
+            "Cache-Control": self._forever,
+            "Accept-Ranges": "bytes",
+        }
+
+
+def _open(path: Path, size: int, span: tuple[int, int]) -> _Opened:
+    """In a thread: the file at the beginning of the span.
+
+    Raises:
+        OSError: it is not there, or not as long as it was.
+    """
+    file = FileIO(path)
+    try:
+        _check_size(file, size)
+        file.seek(span[0])
+        return _Opened(file, _read(file, min(span[1] - span[0], AT_ONCE)))
+    except BaseException:
+        file.close()
+        raise
+
+
+def _check_size(file: FileIO, size: int) -> None:
+    if os.fstat(file.fileno()).st_size != size:
+        raise OSError("it has another size than it had")
+
+
+def _read(file: FileIO, length: int) -> bytes:
+    return file.read(length) or b""
