@@ -1,10 +1,11 @@
 """`npmmirror verify`: what it finds in tarballs and files, in both directions, and how it resumes."""
 
+import errno
 import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
+from npmmirror.archive.segments import Segments
+from npmmirror.cli.app import plain_error
 from npmmirror.control.client import ControlClient
 from npmmirror.daemon import standalone
 from npmmirror.daemon.mirror import Source
@@ -21,6 +24,7 @@ from npmmirror.daemon.verification.captures import Ordinals
 from npmmirror.daemon.verification.run import Asked
 from npmmirror.daemon.verification.tally import LISTED, Report, Tally, What
 from npmmirror.daemon.verification.tarballs import judge
+from npmmirror.errors import NpmmirrorError
 from npmmirror.index import HeldFile
 from npmmirror.integrity import Expected, Hasher, sri
 from tests.daemon.conftest import Open, RunningMirror
@@ -50,6 +54,8 @@ async def verify(here: RunningMirror, *packages: str, tell: Any = None, **option
             aclosing(client.verify(asked.to_json())) as reports,
         ):
             *_, end = [report async for report in reports]
+        if "error" in end:
+            raise NpmmirrorError(end["error"])
         return end
     source = Source(here.upstream.url)
     report = await standalone.verify(here.config, source, asked, tell=tell or (lambda _: None))
@@ -120,6 +126,31 @@ async def test_missing_and_altered_files_are_found(mirror: Open, daemon: bool) -
     }
     assert report["findings"][1]["detail"].count("sha512-") == 2
     assert kept == {"1.0.0": "missing", "1.1.0": "altered", "1.2.0": "ok"}
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+@pytest.mark.parametrize("what", ["tarball", "segment"])
+async def test_without_descriptors_it_stops_and_notes_nothing(
+    mirror: Open, monkeypatch: pytest.MonkeyPatch, what: str, daemon: bool
+) -> None:
+    """820 sound files were noted as unreadable: no file is at fault where none can be opened."""
+    opened: Any = Path.open
+
+    def refuse(self: Any, *args: Any, **keys: Any) -> Any:
+        if isinstance(self, Path) and self.suffix != ".tgz":
+            return opened(self, *args, **keys)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "it")
+
+    async with stored(mirror) as here, AsyncExitStack() as stack:
+        if daemon:
+            await stack.enter_async_context(here.running())
+        with monkeypatch.context() as patched:
+            patched.setattr(Path if what == "tarball" else Segments, "open", refuse)
+            with pytest.raises((NpmmirrorError, ExceptionGroup)) as stopped:
+                await verify(here)
+        assert "limit of file descriptors" in str(plain_error(stopped.value))
+        assert here.rows("SELECT * FROM checks") == []
+        assert (await verify(here))["well"]
 
 
 async def test_only_the_packages_named_are_looked_at(mirror: Open) -> None:
@@ -288,13 +319,13 @@ async def test_watchers_of_the_same_share_it_and_others_are_told(
             reports = client.verify(Asked().to_json())
             await anext(reports)
             await reports.aclose()
-        refused = await verify(here, "chalk")
+        with pytest.raises(NpmmirrorError, match="verifies something else"):
+            await verify(here, "chalk")
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(watch)
             await anyio.wait_all_tasks_blocked()
             may_go_on.set()
-    assert "verifies something else" in refused["error"]
     assert [end["well"] for end in ends] == [True] * 3
     assert len(hashed) == 4
 

@@ -28,6 +28,7 @@ def until(condition: Callable[[], bool], daemon: MirrorDaemon) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + SECONDS
     while not condition():
+        daemon.killed()  # it must not have ended by itself: its status is then that of the index
         assert time.monotonic() < deadline, daemon.tail()
         time.sleep(0.02)
 

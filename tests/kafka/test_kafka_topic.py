@@ -1,10 +1,12 @@
 """The buffer on a broker that stands in the way: what is told, set aside, and noticed."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -244,3 +246,47 @@ async def test_a_session_closed_by_another_call_is_no_cancellation(
         assert sorted(failures) == ["append", "look"]
         broker.start()
         await append(buffer, changes(1, 9))
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["asking", "closing"])
+async def test_a_connection_that_broke_unseen_is_written_to(
+    broker_address: str, topic: str, tmp_path: Path, *, closing: bool
+) -> None:
+    """A RuntimeError of uvloop, taken for a bug: it ended the daemon, from a call and from the closing behind one."""
+    async with opened(broker_address, topic, tmp_path) as buffer:
+        await append(buffer, changes(1, 9))
+        session = buffer._link._session
+        assert session is not None
+        links = [*session.producer.client._conns.values()]
+        left = await break_unseen(broker_address, links)
+        if closing:
+            # As aiokafka's own task does when its broker was killed just then.
+            client = session.producer.client
+            client._sync_task.cancel()
+            await asyncio.wait([client._sync_task])
+            client._sync_task = asyncio.ensure_future(write(links[0]))
+            await asyncio.wait([client._sync_task])
+            await buffer._link.let_go()
+        else:
+            with pytest.raises(BufferUnavailableError):
+                await buffer._link.look()
+        for transport in left:
+            transport.abort()
+        await append(buffer, changes(10, 9))
+
+
+async def break_unseen(address: str, links: list[Any]) -> list[Any]:
+    """Have connections be closed, of which aiokafka was not told; the transports they had."""
+    host, _, port = address.rpartition(":")
+    _, closed = await asyncio.open_connection(host, int(port))
+    closed.close()
+    await closed.wait_closed()
+    left = [link._writer.transport for link in links]
+    for link in links:
+        link._writer._transport = closed.transport
+    return left
+
+
+async def write(link: Any) -> None:
+    """Write to a connection."""
+    link._writer.write(b"nobody will read this")

@@ -8,6 +8,7 @@ from npmmirror.archive.errors import (
     CaptureDamagedError,
     DiskFaultError,
     ErasedError,
+    OutOfMeansError,
     TarballTooLargeError,
     disk_faults,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "DiskFaultError",
     "ErasedError",
     "Marker",
+    "OutOfMeansError",
     "PayloadEncoder",
     "SetAside",
     "Staged",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from npmmirror.errors import StorageError
 
+_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _FAULTS = frozenset(
     {
         errno.ENOSPC,
@@ -21,15 +22,17 @@ _FAULTS = frozenset(
         errno.ENXIO,
         errno.ENOTCONN,
         errno.ETIMEDOUT,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
+        *_MEANS,
     }
 )
 
 
 class DiskFaultError(StorageError):
     """The disk, or the machine, refuses. Nothing is wrong with what was to be written."""
+
+
+class OutOfMeansError(DiskFaultError):
+    """The process or the machine has no means left to look at any file: none of them is at fault."""
 
 
 class CaptureDamagedError(StorageError):
@@ -79,7 +82,8 @@ def disk_faults(path: Path) -> Iterator[None]:
             raise
         where = error.filename if isinstance(error.filename, str) else path
         why = _cause(error, path)
-        raise DiskFaultError(f"The disk refuses at {where}: {why}.") from error
+        kind = OutOfMeansError if error.errno in _MEANS else DiskFaultError
+        raise kind(f"The disk refuses at {where}: {why}.") from error
 
 
 def _cause(error: OSError, path: Path) -> str:

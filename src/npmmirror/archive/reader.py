@@ -63,9 +63,11 @@ class CaptureReader:
 
         Raises:
             CaptureDamagedError: `after` is no sound record's place.
+            DiskFaultError: a segment cannot be read.
         """
-        for item in self._scan(after):
-            yield item if isinstance(item, Damage) else item.record
+        with disk_faults(self._segments.directory):
+            for item in self._scan(after):
+                yield item if isinstance(item, Damage) else item.record
 
     def close(self) -> None:
         """Let go of all files."""

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 
 from npmmirror.buffer.base import BufferChangedError, BufferUnavailableError
 from npmmirror.buffer.kafka_protocol import Topic
-from npmmirror.buffer.kafka_session import Extent, Session, is_cancelled, tail_of
+from npmmirror.buffer.kafka_session import Extent, Session, broken_links, is_cancelled, tail_of
 from npmmirror.buffer.kafka_topic import WANTED, unwanted, why_unreachable
 from npmmirror.config import KafkaSection
 
@@ -87,7 +87,7 @@ class Link:
         """
         self.check()
         try:
-            with anyio.fail_after(STEPS * self._section.request_seconds):
+            with anyio.fail_after(STEPS * self._section.request_seconds), broken_links():
                 yield await self._opened()
         except OffsetOutOfRangeError as error:
             await self.let_go()

@@ -7,7 +7,7 @@ producer has under way when its broker goes away cannot be told apart from what 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
@@ -33,6 +33,7 @@ FETCH_ALL_BYTES: Final = 8 << 20
 BATCH_BYTES: Final = 512 << 10
 CLOSE_SECONDS: Final = 5.0
 UNKNOWN: Final = -1
+_CLOSED: Final = "the handler is closed"
 
 log = structlog.get_logger(__name__)
 # Failures are told by the buffer, once and in plain words; these lines come by the dozen a second.
@@ -299,6 +300,24 @@ def tail_of(record: Record | None) -> Any:
     return None if record is None else kafka_records.tail_of(record.value, record.headers)
 
 
+@contextlib.contextmanager
+def broken_links() -> Iterator[None]:
+    """Tell a connection that broke from a bug: uvloop raises RuntimeError where one is written to.
+
+    aiokafka expects an OSError there, and lets this one out to whoever asked, and to whoever waits
+    for its own tasks.
+
+    Raises:
+        KafkaConnectionError: the connection broke before it was written to.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).endswith(_CLOSED):
+            raise
+        raise KafkaConnectionError("the connection broke") from error
+
+
 def is_cancelled() -> bool:
     """Whether it is the calling task itself that is to end.
 
@@ -310,7 +329,11 @@ def is_cancelled() -> bool:
 
 async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
     """Close a client; one that is in trouble is left to itself after a while."""
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(KafkaError, OSError):
+    with (
+        anyio.move_on_after(CLOSE_SECONDS, shield=True),
+        contextlib.suppress(KafkaError, OSError),
+        broken_links(),
+    ):
         try:
             await close()
         except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from npmmirror.archive import CaptureReader, Damage, DiskFaultError, TarballStore
+from npmmirror.archive import CaptureReader, Damage, DiskFaultError, OutOfMeansError, TarballStore
 from npmmirror.capture import Kind, Record
 from npmmirror.daemon.coverage.manifest import Head, ManifestError, ManifestFile
 from npmmirror.daemon.coverage.selection import Selection
@@ -236,6 +236,8 @@ class _Checker:
             size = await self._store.hash_file(file.path, hasher)
         except ValueError as error:
             return "manifest_line", str(error)
+        except OutOfMeansError:
+            raise  # no file can be looked at just now, which says nothing of this one
         except DiskFaultError as fault:
             return "unreadable", str(fault)
         self._done.files += 1

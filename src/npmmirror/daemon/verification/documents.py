@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 import anyio
 
-from npmmirror.archive import CaptureDamagedError, CaptureReader, DiskFaultError, ErasedError
+from npmmirror.archive import (
+    CaptureDamagedError,
+    CaptureReader,
+    DiskFaultError,
+    ErasedError,
+    OutOfMeansError,
+)
 from npmmirror.capture import Location
 from npmmirror.daemon.verification.bench import Bench, Ticker, side_by_side
 from npmmirror.daemon.verification.tally import Note, Tally, What
@@ -87,6 +93,8 @@ def _problem(captures: CaptureReader, row: Captured) -> str | None:
         captures.document(row.place)
     except ErasedError:
         return _ERASED
+    except OutOfMeansError:
+        raise  # no document can be read just now, which says nothing of this one
     except (CaptureDamagedError, DiskFaultError, LookupError) as error:
         return str(error)
     return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
-from npmmirror.archive import DiskFaultError, TarballsAwayError
+from npmmirror.archive import DiskFaultError, OutOfMeansError, TarballsAwayError
 from npmmirror.daemon.verification.bench import Bench, Ticker
 from npmmirror.daemon.verification.tally import Tally, What
 from npmmirror.index import StoredRow
@@ -89,7 +89,7 @@ class OrphanCheck:
         hasher = Hasher(Expected.of(row.integrity, row.shasum))
         try:
             size = await self._bench.store.hash_file(path, hasher)
-        except TarballsAwayError:
+        except (TarballsAwayError, OutOfMeansError):
             raise
         except DiskFaultError as fault:
             return str(fault), False

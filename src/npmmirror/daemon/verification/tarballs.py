@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from npmmirror.archive import DiskFaultError, TarballsAwayError
+from npmmirror.archive import DiskFaultError, OutOfMeansError, TarballsAwayError
 from npmmirror.clock import timestamp
 from npmmirror.daemon.verification.bench import Bench, Ticker, side_by_side
 from npmmirror.daemon.verification.tally import Note, Tally, What
@@ -42,11 +42,12 @@ async def examine(bench: Bench, file: HeldFile) -> Verdict:
 
     Raises:
         TarballsAwayError: the directory of the tarballs is not there.
+        OutOfMeansError: no file can be looked at just now, which says nothing of this one.
     """
     hasher = Hasher(Expected.of(file.integrity, file.shasum))
     try:
         size = await bench.store.hash_file(file.path, hasher)
-    except TarballsAwayError:
+    except (TarballsAwayError, OutOfMeansError):
         raise
     except DiskFaultError as fault:
         return Verdict(What.UNREADABLE, str(fault))
