@@ -32,6 +32,19 @@ class Hasher(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Who follows a file while it is received."""
+
+    @property
+    def eager(self) -> bool:
+        """Whether somebody reads it meanwhile, so that each piece is written as it comes."""
+        ...
+
+    def grew(self, size: int, /) -> None:
+        """So many bytes of it can be read now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A file received whole, under its temp name."""
@@ -132,12 +145,18 @@ class TarballStore:
         return self._staging / f"{_PREFIX}{token}{suffix}"
 
     async def receive(
-        self, token: str, chunks: AsyncIterator[bytes], hasher: Hasher, *, max_bytes: int
+        self,
+        token: str,
+        chunks: AsyncIterator[bytes],
+        hasher: Hasher,
+        *,
+        max_bytes: int,
+        watch: Watch | None = None,
     ) -> Staged:
         """Write a body to staging and hash it on the way. It is not yet durable.
 
         `token` is unique among the files under way. On any failure, cancellation included, the
-        temp file is removed.
+        temp file is removed. `watch` is told on the event loop how much of it there is.
 
         Raises:
             TarballTooLargeError: more than `max_bytes` came.
@@ -145,7 +164,7 @@ class TarballStore:
         """
         sink = _Sink(self.temp_path(token, ".tgz"), hasher)
         try:
-            await self._take_in(sink, chunks, max_bytes)
+            await self._take_in(sink, chunks, max_bytes, watch)
         except BaseException:
             # The thread may still be at work after a cancellation: the sink's lock lets it finish
             # first. A second cancellation ends only this wait, and the call is made all the same.
@@ -282,7 +301,9 @@ class TarballStore:
             raise ValueError(f"no path of a tarball: {path!r}")
         return self._packages / path
 
-    async def _take_in(self, sink: "_Sink", chunks: AsyncIterator[bytes], max_bytes: int) -> None:
+    async def _take_in(
+        self, sink: "_Sink", chunks: AsyncIterator[bytes], max_bytes: int, watch: Watch | None
+    ) -> None:
         """Gather chunks and hand them over in few calls: a small file costs a single one.
 
         Measured against aiofiles, which takes a thread call for each of open, write and close:
@@ -296,10 +317,14 @@ class TarballStore:
                 raise TarballTooLargeError(max_bytes)
             gathered.append(chunk)
             waiting += len(chunk)
-            if waiting >= GATHERED_BYTES:
+            if waiting >= GATHERED_BYTES or (watch is not None and watch.eager):
                 await self._threads.run(sink.write, gathered)
                 gathered, waiting = [], 0
+                if watch is not None:
+                    watch.grew(received)
         await self._threads.run(sink.finish, gathered)
+        if watch is not None:
+            watch.grew(received)
 
 
 def _try(path: Path) -> None:

@@ -20,6 +20,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import StoredDrop
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
+from npmmirror.pipeline.arrivals import Arrivals
 from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
 from npmmirror.pipeline.captured import CapturedDocuments
 from npmmirror.pipeline.examiner_process import ExaminerProcess
@@ -48,6 +49,8 @@ THREADS = 2
 RESULTS = 1
 """Groups of results that may wait for a slow disk before fetching does, beside the one whose files
 are moved and the one that is recorded."""
+EXPRESS = 8
+"""Workers for what clients of the server wait for."""
 BESIDE_REQUESTS_SECONDS = 600.0
 """How long a task may be at work beside its requests, each of which has its own time-out."""
 COMMIT_SECONDS = 30.0
@@ -113,11 +116,14 @@ class Mirror:
         self._beside = beside
         self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
         self._jobs = anyio.create_memory_object_stream[Job](0)
+        self._express: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
+        self._express = anyio.create_memory_object_stream[Job](0)
+        self.arrivals = Arrivals(threads)
         self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
         self._results = anyio.create_memory_object_stream[Result](
             RESULTS * config.storage.commit_count
         )
-        self.handout = Handout(self._jobs[0], self._is_suspect)
+        self.handout = Handout(self._jobs[0], self._is_suspect, express=self._express[0])
         self.telling = Telling(
             clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
         )
@@ -159,7 +165,7 @@ class Mirror:
 
     def close(self) -> None:
         """Close the channels, whether anything ever passed through them or not."""
-        for end in (*self._jobs, *self._results):
+        for end in (*self._jobs, *self._express, *self._results):
             end.close()
 
     async def _move(
@@ -187,6 +193,7 @@ class Mirror:
             grace = 0.0 if self.disk.held else COMMIT_SECONDS
             tasks.cancel_scope.deadline = deadline + grace
             send_jobs.close()
+            self._express[0].close()
             send_results.close()
 
     async def _fetch(
@@ -196,7 +203,13 @@ class Mirror:
         results: MemoryObjectSendStream[Result],
     ) -> None:
         with scope:
-            await self.fetcher.run(jobs, results, workers=self.config.fetch.concurrency)
+            await self.fetcher.run(
+                jobs,
+                results,
+                workers=self.config.fetch.concurrency,
+                express=self._express[1],
+                express_workers=EXPRESS if self._manner.patient else 0,
+            )
 
     async def begin_following(self, record: NewRecord) -> None:
         """Have the log say what is followed from here on; what is older is history."""
@@ -276,6 +289,7 @@ class Mirror:
             clock=self.clock,
             max_bytes=policy.max_tarball_bytes,
             hash_length=storage.subdirectory_hash_length,
+            arrivals=self.arrivals,
         )
         return Fetcher(
             looker,

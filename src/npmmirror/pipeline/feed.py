@@ -62,8 +62,8 @@ class Feed:
         self._shared = max(1, int(workers * work_share))
         self._per_job = tarballs_per_job
         self._from_work_list: set[str] = set()
-        self._promoted: deque[Job] = deque()
-        self._wake_promoted = anyio.Event()
+        self._promoted = _Promoted()
+        self._promoted_express = _Promoted()
         self._wake_work = anyio.Event()
         self._room = anyio.Event()
         self._live_waiting = False
@@ -248,11 +248,9 @@ class Feed:
 
     async def send_promoted(self) -> None:
         """Hand on jobs that waited behind one of their package, for ever."""
-        while True:
-            while self._promoted:
-                await self._jobs.send(self._promoted.popleft())
-            self._wake_promoted = anyio.Event()
-            await self._wake_promoted.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._promoted_express.send_on, self._jobs)
+            await self._promoted.send_on(self._jobs)
 
     def committed(self, dones: Sequence[Done]) -> None:
         """Open the gate behind jobs whose results are in the index."""
@@ -263,24 +261,43 @@ class Feed:
             self._from_work_list.discard(package)
             if done.release is not None:
                 done.release()
-            following = self._gate.release(package)
-            if following is not None:
-                self._promoted.append(following)
-                self._wake_promoted.set()
+            self._promote(self._gate.release(package))
         self._room.set()
         self._wake_work.set()
 
     def let_go(self, package: str) -> None:
         """Open the gate behind somebody who held it without a job."""
-        following = self._gate.release(package)
-        if following is not None:
-            self._promoted.append(following)
-            self._wake_promoted.set()
+        self._promote(self._gate.release(package))
         self._wake_work.set()
+
+    def _promote(self, job: Job | None) -> None:
+        if job is not None:
+            (self._promoted_express if job.express else self._promoted).add(job)
 
     def wake(self) -> None:
         """The work list has new rows."""
         self._wake_work.set()
+
+
+class _Promoted:
+    """Jobs that waited behind one of their package."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._wake = anyio.Event()
+
+    def add(self, job: Job) -> None:
+        """The one before it is committed."""
+        self._jobs.append(job)
+        self._wake.set()
+
+    async def send_on(self, handout: Handout) -> None:
+        """Hand them on, for ever."""
+        while True:
+            while self._jobs:
+                await handout.send(self._jobs.popleft())
+            self._wake = anyio.Event()
+            await self._wake.wait()
 
 
 def _work_job(package: str, items: Sequence[WorkItem]) -> Job:

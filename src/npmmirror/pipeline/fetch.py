@@ -101,12 +101,17 @@ class Fetcher:
         results: MemoryObjectSendStream[Result],
         *,
         workers: int,
+        express: MemoryObjectReceiveStream[Job],
+        express_workers: int = 0,
     ) -> None:
-        """Work until `jobs` is closed and empty; then close `results`."""
-        async with results, jobs, anyio.create_task_group() as tasks:
+        """Work until `jobs` and `express` are closed and empty; then close `results`."""
+        async with results, jobs, express, anyio.create_task_group() as tasks:
             for number in range(1, workers + 1):
                 work = partial(self._work, jobs.clone(), results.clone())
                 tasks.start_soon(self._liveness.run, f"fetch {number}", work)
+            for number in range(1, express_workers + 1):
+                work = partial(self._work, express.clone(), results.clone())
+                tasks.start_soon(self._liveness.run, f"fetch express {number}", work)
 
     async def _work(
         self, jobs: MemoryObjectReceiveStream[Job], results: MemoryObjectSendStream[Result]

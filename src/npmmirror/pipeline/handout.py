@@ -1,4 +1,7 @@
-"""The way of jobs to the workers: suspects of a sudden death pass alone, all others side by side."""
+"""The way of jobs to the workers: suspects of a sudden death pass alone, all others side by side.
+
+What a client waits for has workers of its own, so that a backfill does not stand before it.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -11,12 +14,20 @@ from npmmirror.pipeline.job import Job
 
 
 class Handout:
-    """Hands jobs out. While a suspect waits or is in work, nobody else sets out."""
+    """Hands jobs out. While a suspect waits or is in work, nobody else sets out.
+
+    Express jobs go to `express`, where there is one.
+    """
 
     def __init__(
-        self, jobs: MemoryObjectSendStream[Job], is_suspect: Callable[[str], bool]
+        self,
+        jobs: MemoryObjectSendStream[Job],
+        is_suspect: Callable[[str], bool],
+        *,
+        express: MemoryObjectSendStream[Job] | None = None,
     ) -> None:
         self._jobs = jobs
+        self._express = express or jobs
         self._is_suspect = is_suspect
         self._out: set[str] = set()
         self._suspects: set[str] = set()
@@ -60,7 +71,7 @@ class Handout:
     async def _send(self, job: Job) -> None:
         self._out.add(job.package)
         try:
-            await send(self._jobs, job)
+            await send(self._express if job.express else self._jobs, job)
         except BaseException:
             self._out.discard(job.package)
             self._tell()

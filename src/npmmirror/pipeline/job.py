@@ -33,7 +33,8 @@ class Job:
     `document` asks for the packument; `work` are the rows of the work list that it takes on.
     `want` and `force` come from a person's `sync`, `verdict` is what the operator decided about a
     removal that the breaker holds; `replies` are told of the end, after it is
-    committed. `unseen` says that the index knows nothing of the package, `overtaken` that a later
+    committed. A client of the server waits for an `express` one, and of a `light` one wants the
+    document alone. `unseen` says that the index knows nothing of the package, `overtaken` that a later
     change of it was finished before. `sent` is set when the first request goes out: from then on
     nothing joins.
     """
@@ -48,13 +49,17 @@ class Job:
     force: bool = False
     verdict: Verdict | None = None
     replies: list[Callable[["Done"], None]] = field(default_factory=list)
+    express: bool = False
+    light: bool = False
     unseen: bool = False
     overtaken: bool = False
     sent: bool = False
 
     def join(self, other: "Job") -> None:
         """Take over what a later job of the same package is to do."""
+        self.light = all(one.light for one in (self, other) if one.document)
         self.document = self.document or other.document
+        self.express = self.express or other.express
         if other.change is not None:
             self.change, self.announced_at = other.change, other.announced_at
         self.tickets += other.tickets
@@ -81,7 +86,8 @@ class Job:
         """Whether no tarballs are wanted of what this brings: nobody asked, nothing changed."""
         row = self.work.get(PACKUMENT)
         asked = self.change is not None or self.want is not None
-        return row is not None and is_metadata_only(row.origin) and not asked
+        light = self.light if row is None else is_metadata_only(row.origin)
+        return light and not asked
 
     @property
     def tarball_rows(self) -> tuple[str, ...]:
@@ -117,6 +123,14 @@ class CapturedGone:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Upstream's answer about a version's attestations; `payload` is None where it has none."""
+
+    version: str
+    payload: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """What the operator decided about a package, for the capture log."""
 
@@ -134,6 +148,7 @@ class Done:
     document: CapturedDocument | None = None
     gone: CapturedGone | None = None
     tarballs: tuple[TarballOutcome, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
     work: Work = field(default_factory=Work)
     seconds: float = 0.0
     release: Callable[[], None] | None = None

@@ -50,6 +50,12 @@ class Pause:
         """Whether somebody holds fetching: then there is no try before its release."""
         return bool(self._held)
 
+    @property
+    def seconds_left(self) -> float:
+        """How long until the next try, as far as that is known; a second at least."""
+        left = self._until - self._clock.monotonic()
+        return max(left, 1.0) if math.isfinite(left) else FIRST_SECONDS
+
     async def ready(self) -> None:
         """Return when a request may be sent: at once, or as the one that tries after a pause.
 

@@ -1,7 +1,10 @@
 """Fetching tarballs: each streamed, hashed, and held against upstream's claim."""
 
 import itertools
+from collections.abc import AsyncIterator, Callable, Sequence, Set as AbstractSet
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import structlog
@@ -26,6 +29,7 @@ from npmmirror.outcome import (
     TarballOutcome,
     WorkItem,
 )
+from npmmirror.pipeline.arrivals import Arrivals
 from npmmirror.pipeline.blame import TARBALL, blame
 from npmmirror.pipeline.pause import Pause
 from npmmirror.upstream import TarballBody, Upstream, UpstreamError
@@ -51,8 +55,33 @@ class Claim:
     row: WorkItem | None = None
 
 
+class _Waiting:
+    """A job's claims that are not begun, those that clients wait for first."""
+
+    def __init__(self, claims: Sequence[Claim], urgent: Callable[[], AbstractSet[str]]) -> None:
+        self._claims = {claim.version: claim for claim in claims}
+        self._begun: set[str] = set()
+        self._urgent = urgent
+
+    def next(self) -> Claim | None:
+        """The next one; None where there is none, or where others are more urgent than all."""
+        wanted = self._urgent()
+        urgent = next((version for version in wanted if version in self._claims), None)
+        if urgent is None and not wanted <= self._begun:
+            return None  # what a client waits for is in the next job of the package
+        version = urgent if urgent is not None else next(iter(self._claims), None)
+        if version is None:
+            return None
+        self._begun.add(version)
+        return self._claims.pop(version)
+
+
 class TarballFetcher:
-    """Turns claims into files in staging, or into reasons why not."""
+    """Turns claims into files in staging, or into reasons why not.
+
+    What clients wait for, by `arrivals`, goes before everything else of its package, and needs no
+    place among the `downloads`: whoever hands it in bounds its number.
+    """
 
     def __init__(
         self,
@@ -65,7 +94,9 @@ class TarballFetcher:
         clock: Clock,
         max_bytes: int,
         hash_length: int,
+        arrivals: Arrivals,
     ) -> None:
+        self._arrivals = arrivals
         self._upstream = upstream
         self._store = store
         self._downloads = downloads
@@ -80,16 +111,16 @@ class TarballFetcher:
         """Outcomes in no order; those not begun after `JOB_SECONDS` or in a pause are left out.
 
         What is left out stays on the work list, so that one package never holds the checkpoint
-        for long.
+        for long. So is the rest where a client waits for something else of the package.
         """
         if len(claims) == 1:
             return [await self._one(package, claims[0])]
         deadline = self._clock.monotonic() + JOB_SECONDS
         outcomes: list[TarballOutcome] = []
-        waiting = iter(claims)
+        waiting = _Waiting(claims, partial(self._arrivals.urgent, package))
 
         async def lane() -> None:
-            for claim in waiting:
+            while (claim := waiting.next()) is not None:
                 outcomes.append(await self._one(package, claim))
                 if self._host.paused or self._disk.paused or self._clock.monotonic() > deadline:
                     return
@@ -155,12 +186,8 @@ class TarballFetcher:
     ) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
-            with at_rest():
-                await self._downloads.acquire()
-            try:
+            async with self._place(package, claim):
                 outcome = await self._download(package, claim, path, hasher)
-            finally:
-                self._downloads.release()
         except UpstreamError as error:
             return self._refused(package, claim, error)
         except TarballTooLargeError as error:
@@ -172,6 +199,19 @@ class TarballFetcher:
         self._disk.success()
         reach("fetch.tarball_received")
         return outcome
+
+    @asynccontextmanager
+    async def _place(self, package: str, claim: Claim) -> AsyncIterator[None]:
+        """A place among the downloads."""
+        if claim.version in self._arrivals.urgent(package):
+            yield
+            return
+        with at_rest():
+            await self._downloads.acquire()
+        try:
+            yield
+        finally:
+            self._downloads.release()
 
     def _refused(self, package: str, claim: Claim, error: UpstreamError) -> MissedTarball:
         """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
@@ -185,9 +225,18 @@ class TarballFetcher:
     ) -> TarballOutcome:
         async with self._upstream.tarball(package, claim.tarball or "") as body:
             token = f"{next(self._tokens)}"
-            staged = await self._store.receive(
-                token, body.chunks(), hasher, max_bytes=self._max_bytes
-            )
+            path_there = self._store.temp_path(token, ".tgz")
+            with self._arrivals.arriving(
+                package, claim.version, path_there, body.length
+            ) as arrival:
+                staged = await self._store.receive(
+                    token,
+                    body.chunks(eager=arrival.eager),
+                    hasher,
+                    max_bytes=self._max_bytes,
+                    watch=arrival,
+                )
+                arrival.verified = hasher.matches
         if hasher.matches:
             log.debug("downloaded_in_local", version=claim.version, bytes=staged.size)
             return _held(claim, path, staged.size, hasher, staged)

@@ -16,10 +16,10 @@ PROBE = 4096
 class TarballBody:
     """A tarball that is arriving. Valid within the context that gave it.
 
-    `url` is where it was found.
+    `url` is where it was found, `length` how many bytes are announced; None: not told.
     """
 
-    __slots__ = ("_answer", "_is_small", "_limit", "content_type", "url")
+    __slots__ = ("_answer", "_is_small", "_limit", "content_type", "length", "url")
 
     def __init__(self, answer: Answer, limit: int | None) -> None:
         length = answer.response.content_length
@@ -27,18 +27,21 @@ class TarballBody:
             raise BadAnswer("too_large", f"{length} bytes announced")
         self._answer = answer
         self._limit = limit
-        self._is_small = length is not None and length <= SMALL and answer.encoding is None
+        self.length = length if answer.encoding is None else None
+        self._is_small = self.length is not None and self.length <= SMALL
         self.content_type = answer.response.headers.get("Content-Type", "")
         self.url = shown(answer.response.url)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, *, eager: bool = False) -> AsyncIterator[bytes]:
         """The file's bytes, in pieces of any size but none empty; to be read once.
+
+        `eager` has them as they come, where a small file would be one piece.
 
         Raises:
             ServerFault: `truncated`, `timeout` or `reset`: they do not all arrive.
             BadAnswer: `too_large`, `html`, `wrong_encoding`.
         """
-        if self._is_small:
+        if self._is_small and not eager:
             if chunk := await self._answer.whole():
                 self._refuse_html(chunk)
                 yield chunk
