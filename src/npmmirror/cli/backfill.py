@@ -174,7 +174,7 @@ def _source(loaded: "Loaded", wish: "Wish | None") -> "Source":
     upstream = loaded.config.upstream
     by_file = wish is not None and wish.source == "file"
     if by_file and loaded.origins.get("upstream.feed") == "default":
-        return Source(registry_without_feed(upstream).url)
+        return Source(registry_without_feed(upstream, server=loaded.config.server).url)
     return Source(registry_of_run(upstream).url, upstream.feed)
 
 

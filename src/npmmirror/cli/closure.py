@@ -186,7 +186,7 @@ async def _work(
     if await _by_daemon(config, asked, meter, end):
         return end, None, False
     interruption.rest = _REST
-    registry = registry_without_feed(config.upstream)
+    registry = registry_without_feed(config.upstream, server=config.server)
     with interruption.drains() as stop:
         reports = await standalone.close_over(
             config,

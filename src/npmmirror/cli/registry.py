@@ -3,12 +3,19 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from npmmirror.config import UpstreamSection, base_url, registry_of_feed
+from npmmirror.config import (
+    ServerSection,
+    UpstreamSection,
+    base_url,
+    is_own_address,
+    registry_of_feed,
+)
 from npmmirror.errors import UsageError
 
 NPM_SECONDS = 20
@@ -34,21 +41,34 @@ def registry_of_run(upstream: UpstreamSection) -> Registry:
 
 
 def registry_without_feed(
-    upstream: UpstreamSection, environment: Mapping[str, str] = os.environ
+    upstream: UpstreamSection,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    server: ServerSection | None = None,
 ) -> Registry:
     """The registry for commands that need no feed: npm's own configuration goes before the feed's.
 
     Raises:
-        UsageError: npm's configuration names something that is no URL.
+        UsageError: npm's configuration names something that is no URL, or the mirror's own `server`.
     """
     if upstream.registry is not None:
         return registry_of_run(upstream)
     for text, origin in _told_by_npm(environment):
         try:
-            return Registry(base_url(text), origin)
+            url = base_url(text)
         except ValueError as error:
             raise UsageError(f"the registry of {origin} {error}, not {text!r}") from error
+        if server is not None and is_own_address(url, server, _own_names()):
+            raise UsageError(
+                f"the registry of {origin} is this mirror itself ({url}): say with "
+                "upstream.registry whom it asks"
+            )
+        return Registry(url, origin)
     return registry_of_run(upstream)
+
+
+def _own_names() -> frozenset[str]:
+    return frozenset({socket.gethostname().lower(), socket.getfqdn().lower()})
 
 
 def _told_by_npm(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

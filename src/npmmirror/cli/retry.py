@@ -61,7 +61,7 @@ async def _retry(
     async with running_daemon(config.storage.data_dir) as daemon:
         if daemon is not None:
             return {"by_daemon": True, "rows": await daemon.retry(names), "left": None}, False
-    source = Source(registry_without_feed(config.upstream).url)
+    source = Source(registry_without_feed(config.upstream, server=config.server).url)
     with interruption.drains() as stop:
         rows, left = await standalone.retry(
             config, source, frozenset(names) or None, tell=meter.show, stop=stop

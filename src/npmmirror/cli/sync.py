@@ -163,7 +163,7 @@ async def _work(
     if told is not None:
         return [told.get(package) or _untouched(package) for package in asked], None, False
     interruption.rest = "what is done is kept; the same command goes on from there"
-    registry = registry_without_feed(config.upstream)
+    registry = registry_without_feed(config.upstream, server=config.server)
     with interruption.drains() as stop:
         reports = await standalone.sync(
             config,

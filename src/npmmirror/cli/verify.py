@@ -104,8 +104,13 @@ async def _work(
     report = await _by_daemon(config, asked, tell)
     interruption.rest = "the next `npmmirror verify` goes on from there" * (asked.packages is None)
     if report is None:
-        find = registry_without_feed if asked.repair else registry_of_run
-        source = Source(find(config.upstream).url)
+        upstream, server = config.upstream, config.server
+        found = (
+            registry_without_feed(upstream, server=server)
+            if asked.repair
+            else registry_of_run(upstream)
+        )
+        source = Source(found.url)
         with interruption.drains() as stop:
             report = await standalone.verify(config, source, asked, tell=tell, stop=stop)
     if report is None:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from npmmirror.config.buffer import BufferSection
 from npmmirror.config.policy import PolicySection
 from npmmirror.config.section import Section, contradiction, not_less
-from npmmirror.config.server import ServerSection
+from npmmirror.config.server import ServerSection, is_own_address
 from npmmirror.config.values import (
     BaseUrl,
     Count,
@@ -305,6 +305,15 @@ class Config(Section):
     storage: StorageSection = StorageSection()
     server: ServerSection = ServerSection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _asks_another(self) -> Self:
+        for key in ("registry", "feed"):
+            url = getattr(self.upstream, key)
+            if url is not None and is_own_address(url, self.server):
+                path = f"upstream.{key}"
+                raise contradiction(f"{path} must not be server.listen: a mirror of itself", path)
+        return self
 
     @model_validator(mode="after")
     def _without_conflict(self) -> Self:
