@@ -6,7 +6,12 @@ from npmmirror.packument import Packument, instant
 
 
 def is_stale(
-    new: Packument, known: Known | None, announced_rev: str | None, *, believed: bool = False
+    new: Packument,
+    known: Known | None,
+    announced_rev: str | None,
+    *,
+    believed: bool = False,
+    by_revision: bool = True,
 ) -> bool:
     """Whether the document is older than what was announced or captured.
 
@@ -17,12 +22,13 @@ def is_stale(
     without a newer date a document that lacks some of the known versions and has no others. One
     that says itself that its package is unpublished or held is never judged by its versions.
 
-    That needs no memory of what kind of registry this is: each document is judged by what it and
-    the one captured before it tell, so that a single odd one decides about no other. What dates
-    and versions alone call stale may yet be the truth (a version was taken back): `believed` says
-    that upstream kept saying so for long enough.
+    Of a registry whose documents are known to have no `_rev` (`by_revision` is False) dates and
+    versions alone decide, even where an odd document of it has one. What they call stale may yet be
+    the truth (a version was taken back): `believed` says that upstream kept saying so for long
+    enough.
     """
-    ours, announced = generation(new.rev), generation(announced_rev)
+    ours = generation(new.rev) if by_revision else None
+    announced = generation(announced_rev)
     if ours is not None and announced is not None and ours < announced:
         return True
     if known is None:

@@ -18,6 +18,7 @@ from npmmirror.pipeline.second_looks import (
     STALE,
     STILL_THERE,
     TRIES,
+    UNPROVEN,
     Asked,
     SecondLooks,
 )
@@ -110,3 +111,15 @@ def test_a_document_without_a_revision_that_changed_is_believed() -> None:
 def test_what_nobody_announced_need_not_have_changed() -> None:
     """A look of the work list, or a person's."""
     assert LOOKS.judge(asked(change=None), finding(None, payload=None), PLAIN, NOW) is None
+
+
+def test_a_document_without_a_revision_among_others_that_have_one() -> None:
+    """Looked at again so often, be it the one that is held or another, and then believed."""
+    for payload in (NEWS, None):
+        for tries in range(TRIES):
+            looked = replace(asked(UNPROVEN, tries), revs_given=True)
+            failed = LOOKS.judge(looked, finding(None, payload=payload), PLAIN, NOW)
+            assert reason(failed) == UNPROVEN
+        enough = replace(asked(UNPROVEN, TRIES), revs_given=True)
+        assert LOOKS.judge(enough, finding(None, payload=payload), PLAIN, NOW) is None
+    assert LOOKS.judge(asked(), finding(None), PLAIN, NOW) is None

@@ -218,6 +218,8 @@ def _watched(feed: Report, times: Times) -> Iterator[str]:
     if feed["rebuilds"]:
         times_made = plural(feed["rebuilds"], "time")
         yield paint(f"it stood still: connected anew {times_made}", "yellow")
+    if feed["registry_revs"] == "absent":
+        yield "documents have no revisions: their dates and versions say which one is older"
     if (fallen := feed["head_went_back"]) is not None:
         told = f"its head went back from {fallen['before']:,} to {fallen['after']:,}"
         yield paint(f"{told}, {times.tell(fallen['at'])}", "red")

@@ -35,6 +35,7 @@ from npmmirror.pipeline.look import Looker
 from npmmirror.pipeline.packuments import PackumentFetcher
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.record import Pace, Recorder
+from npmmirror.pipeline.registry_revs import RevsOfRegistry
 from npmmirror.pipeline.removal import RemovalRule
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
@@ -93,6 +94,7 @@ class Mirror:
         opened: Opened,
         upstream: Upstream,
         *,
+        registry: str,
         deaths: InWork,
         threads: WorkerThreads,
         beside: ExaminerProcess | None,
@@ -134,6 +136,7 @@ class Mirror:
             opened.reader,
             clock,
         )
+        self.revs = RevsOfRegistry(registry, opened.reader, opened.index, clock)
         self.feed = self._make_feed()
         self.holding = Holding(self.gate, self.feed.let_go, clock)
         self.retirer = Retirer(
@@ -278,6 +281,7 @@ class Mirror:
             clock=self.clock,
             rule=RemovalRule(policy.confirm_removal_answers, policy.confirm_removal_hours),
             breaker=self.breaker,
+            revs=self.revs,
             following_since=lambda: self.following_since,
         )
         tarballs = TarballFetcher(
@@ -354,6 +358,7 @@ async def open_mirror(
             config,
             opened,
             upstream,
+            registry=source.registry,
             deaths=deaths,
             threads=threads,
             beside=beside,
@@ -362,6 +367,7 @@ async def open_mirror(
         )
         stack.callback(mirror.close)
         await mirror.breaker.load()
+        await mirror.revs.load()
         yield mirror
 
 

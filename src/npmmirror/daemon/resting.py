@@ -94,13 +94,14 @@ def watch_report(index: IndexStatus, follower: "Follower | None" = None) -> Repo
 
     Counts are those since the daemon's start.
     """
-    fallen = index.regression
+    fallen, revs = index.regression, index.registry_revs
     overlap = follower.overlap if follower is not None else None
     return {
         "drift": follower.drift if follower is not None else None,
         "late_rows": overlap.late_rows if overlap is not None else None,
         "window_read_at": overlap.read_at if overlap is not None else None,
         "rebuilds": follower.rebuilds if follower is not None else None,
+        "registry_revs": None if revs is None else "given" if revs.given else "absent",
         "head_went_back": asdict(fallen) if fallen is not None else None,
     }
 

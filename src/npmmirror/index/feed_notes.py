@@ -1,13 +1,20 @@
 """What is noted of the feed beside the cursor: where it stood when, and when its head fell."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
+
+import orjson
 
 from npmmirror.change import Seq
 from npmmirror.index import bookkeeping, carrying
 from npmmirror.receipt import Receipt
 from npmmirror.sqlite import Database, Transaction, storable
 
+_REVS: Final = "registry_revs"
+"""The key of `meta` under which it stands whether documents have a `_rev`."""
+_STALE_ANEW: Final = (
+    "UPDATE work_list SET attempts = 0, not_before = ? WHERE item = '' AND reason = 'stale'"
+)
 MOST_CURSORS: Final = 5000
 """Cursors that are kept, one a minute or a page: for more than three days, or 50 million rows."""
 
@@ -29,6 +36,15 @@ class Regression:
     at: str
     before: Seq
     after: Seq
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRevs:
+    """Whether the documents of a registry (its base URL) have a `_rev`; since when that is known."""
+
+    registry: str
+    given: bool
+    since: str
 
 
 class FeedNotes:
@@ -62,6 +78,14 @@ class FeedNotes:
         async with self._database.transaction() as now:
             await now.run("DELETE FROM cursors WHERE number < ?", (number,))
 
+    async def keep_registry_revs(self, revs: RegistryRevs, *, anew: bool) -> None:
+        """Keep it. `anew`: it was otherwise before, so what was taken for stale is due again."""
+        text = orjson.dumps(asdict(revs)).decode()
+        async with self._database.transaction() as now:
+            await now.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_REVS, text))
+            if anew:
+                await now.run(_STALE_ANEW, (revs.since,))
+
     async def take_head(self, regression: Regression, receipt: Receipt) -> None:
         """Go on from a head that lies below the cursor, and ask for a reconciliation.
 
@@ -76,6 +100,12 @@ class FeedNotes:
                 (regression.at, regression.before, regression.after),
             )
             await carrying.ask_reconciliation(now, regression.at)
+
+
+async def registry_revs(now: Transaction) -> RegistryRevs | None:
+    """What is kept; None where it was not found out yet."""
+    row = await now.row("SELECT value FROM meta WHERE key = ?", (_REVS,))
+    return RegistryRevs(**orjson.loads(row[0])) if row is not None else None
 
 
 async def last_regression(now: Transaction) -> Regression | None:

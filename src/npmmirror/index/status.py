@@ -53,6 +53,7 @@ class IndexStatus:
     receipts: int
     last_mark: Mark | None
     regression: feed_notes.Regression | None = None
+    registry_revs: feed_notes.RegistryRevs | None = None
     held_removals: int = 0
     held_since: str | None = None
 
@@ -84,6 +85,7 @@ async def status(now: Transaction) -> IndexStatus:
         receipts=receipts,
         last_mark=await bookkeeping.last_mark(now),
         regression=await feed_notes.last_regression(now),
+        registry_revs=await feed_notes.registry_revs(now),
         held_removals=held.held,
         held_since=held.held_since,
     )

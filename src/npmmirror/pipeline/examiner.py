@@ -22,7 +22,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     """What a document is held against.
 
     `announced_rev` is the revision that it must have at least (None: any), `following_since` when
-    following began (None: never), `believed` as for `is_stale`.
+    following began (None: never), `believed` and `by_revision` as for `is_stale`.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     announced_rev: str | None = None
     following_since: str | None = None
     believed: bool = False
+    by_revision: bool = True
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +87,13 @@ class Examiner:
         living = packument.unpublished is None and bool(packument.versions)
         known = question.known
         chain = known.chain if known else None
-        stale = is_stale(packument, known, question.announced_rev, believed=question.believed)
+        stale = is_stale(
+            packument,
+            known,
+            question.announced_rev,
+            believed=question.believed,
+            by_revision=question.by_revision,
+        )
         effects = None
         if not stale:
             effects = self._compare(packument, known, question.following_since, others)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from npmmirror.archive import DiskFaultError
 from npmmirror.clock import Clock, timestamp
 from npmmirror.effects import Effects, Known
@@ -19,6 +21,7 @@ from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Decided, Job
 from npmmirror.pipeline.packuments import Body, PackumentFetcher
 from npmmirror.pipeline.pause import Pause
+from npmmirror.pipeline.registry_revs import RevsOfRegistry
 from npmmirror.pipeline.removal import (
     ANSWERS,
     DECISIONS,
@@ -91,6 +94,7 @@ class Looker:
         clock: Clock,
         rule: RemovalRule,
         breaker: RemovalBreaker,
+        revs: RevsOfRegistry,
         following_since: Callable[[], str | None],
     ) -> None:
         self._fetcher = fetcher
@@ -103,6 +107,7 @@ class Looker:
         self._clock = clock
         self._rule = rule
         self._breaker = breaker
+        self._revs = revs
         self._second_looks = SecondLooks(rule.answers, rule.hours)
         self._following_since = following_since
 
@@ -136,7 +141,7 @@ class Looker:
 
     def _outsized(self, job: Job, known: Known | None, settings: Settings) -> Look:
         """What is captured of it stays as it is; its document was not read, nor kept."""
-        doubt = self._second_looks.of_life(_asked(job))
+        doubt = self._second_looks.of_life(self._asked(job))
         drop = outsized(settings, None)
         skipped = Skipped(OUTSIZED, drop.detail if drop is not None else "")
         return Look(doubt or skipped, known, unheld=self._breaker.tripped)
@@ -235,6 +240,8 @@ class Looker:
             _let_go(body)
             raise
         self._host.success(DOCUMENT)
+        if finding.is_living:  # what npm leaves of an unpublished package has no `_rev` anywhere
+            await self._revs.note(job.package, finding.rev)
         self._gate.absorb(job, finding.rev)
         document = None
         if finding.payload is not None:
@@ -259,9 +266,10 @@ class Looker:
         self, job: Job, known: Known | None, body: Body
     ) -> tuple[Finding, Choice | None, Packument | None]:
         """What the document is, and either what to fetch or the document to choose from."""
-        believed = self._second_looks.believes(_asked(job), self._clock.now())
+        believed = self._second_looks.believes(self._asked(job), self._clock.now())
         since = self._following_since()
-        question = Question(job.package, known, _announced(job), since, believed)
+        by_revision = not self._revs.absent
+        question = Question(job.package, known, _announced(job), since, believed, by_revision)
         if self._beside is not None and (document := _for_a_process(job, body)) is not None:
             there = await self._beside.examine(document, question, job.tarball_rows)
             if there is not None:
@@ -272,8 +280,14 @@ class Looker:
             here = await self._threads.run(self._examiner.examine, body.document, question)
         return here[0], None, here[1]
 
+    def _asked(self, job: Job) -> Asked:
+        row = job.work.get(PACKUMENT)
+        return Asked(job.change, _announced(job), row, self._revs.given)
+
     def _judge(self, job: Job, finding: Finding, known: Known | None, *, changed: bool) -> Outcome:
-        doubt = self._second_looks.judge(_asked(job), finding, known, self._clock.now())
+        if self._revs.absent and finding.rev is not None:
+            finding = msgspec.structs.replace(finding, rev=None)  # an odd one proves nothing
+        doubt = self._second_looks.judge(self._asked(job), finding, known, self._clock.now())
         return doubt or Mirrored(changed=changed)
 
 
@@ -293,10 +307,6 @@ def _let_go(body: Body) -> None:
 def _announced(job: Job) -> str | None:
     """The revision that the document must have at least."""
     return job.announced_rev
-
-
-def _asked(job: Job) -> Asked:
-    return Asked(job.change, _announced(job), job.work.get(PACKUMENT))
 
 
 def _is_captured(job: Job, known: Known | None) -> bool:

@@ -19,13 +19,15 @@ from npmmirror.staleness import is_conflict
 
 STALE: Final = "stale"
 """Older than what was announced or captured."""
+UNPROVEN: Final = "rev_missing"
+"""The document has no revision, on a registry whose documents have one."""
 CONFLICT: Final = "rev_conflict"
 """Another revision of the very generation that was announced."""
 NOT_YET: Final = "not_yet_changed"
 """A change was announced, no revision tells which, and the document is the one that is held."""
 STILL_THERE: Final = "deleted_but_answered"
 """The feed calls the package deleted, and its document is there."""
-BELIEVED_SOON: Final = frozenset({CONFLICT, NOT_YET, STILL_THERE})
+BELIEVED_SOON: Final = frozenset({CONFLICT, NOT_YET, STILL_THERE, UNPROVEN})
 """What is only odd."""
 LOOKS: Final = BELIEVED_SOON | {STALE}
 TRIES: Final = 4
@@ -34,11 +36,15 @@ TRIES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a document was asked for: the newest change, its revision, and the row of the list."""
+    """What a document was asked for: the newest change, its revision, and the row of the list.
+
+    `revs_given` says that documents of this registry have a revision.
+    """
 
     change: Change | None
     announced: str | None
     row: WorkItem | None
+    revs_given: bool = False
 
     def tries(self, reason: str) -> int:
         """How often it was met with this in the way."""
@@ -73,8 +79,11 @@ class SecondLooks:
             return Failed(STALE, self._next(asked, finding, known, now), detail)
         if is_conflict(finding.rev, asked.announced) and asked.tries(CONFLICT) < TRIES:
             return Failed(CONFLICT, None, f"found {finding.rev}, announced {asked.announced}")
-        if self._is_the_same(asked, finding, known) and asked.tries(NOT_YET) < TRIES:
-            return Failed(NOT_YET, None, f"announced {asked.announced}")
+        # One of the two, for each would count the other's looks anew.
+        reason = UNPROVEN if _is_unproven(asked, finding) else NOT_YET
+        is_odd = reason == UNPROVEN or self._is_the_same(asked, finding, known)
+        if is_odd and asked.tries(reason) < TRIES:
+            return Failed(reason, None, f"announced {asked.announced}")
         return self.of_life(asked) if finding.is_living else None
 
     @staticmethod
@@ -100,6 +109,12 @@ class SecondLooks:
         return held and announced and finding.rev is None and finding.payload is None
 
 
+def _is_unproven(asked: Asked, finding: Finding) -> bool:
+    """Whether nothing shows that the document is the announced one, where something should."""
+    missing = finding.rev is None and finding.is_living
+    return asked.revs_given and missing and asked.announced is not None
+
+
 def _is_told(asked: Asked, finding: Finding, known: Known | None) -> bool:
     """Whether revisions tell that it is old, and not dates or versions alone."""
     ours, announced = generation(finding.rev), generation(asked.announced)
@@ -113,6 +128,6 @@ def next_look(schedule: Schedule, reason: str, attempts: int, since: datetime) -
     """When a document is asked for again, where nothing else was said."""
     if reason == STALE:
         return schedule.after_stale(attempts, since)
-    if reason in {CONFLICT, NOT_YET}:
+    if reason in {CONFLICT, NOT_YET, UNPROVEN}:
         return schedule.soon(TRIES - attempts, since)
     return schedule.after(attempts)

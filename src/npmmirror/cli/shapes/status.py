@@ -46,6 +46,7 @@ class Feed(Shape):
     late_rows: int | None
     window_read_at: str | None
     rebuilds: int | None
+    registry_revs: str | None
     head_went_back: HeadWentBack | None
 
 
