@@ -79,13 +79,15 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 @pytest.fixture
 def served(tmp_path: Path) -> Serve:
-    """Opens a mirror and its server; keys of `[server]` by keyword."""
+    """Opens a mirror and its server; keys of `[server]` by keyword, other sections in a dict."""
 
     @asynccontextmanager
-    async def opened(**keys: Any) -> AsyncIterator[Served]:
+    async def opened(
+        sections: dict[str, dict[str, Any]] | None = None, /, **keys: Any
+    ) -> AsyncIterator[Served]:
         section = ServerSection.model_validate({"listen": "127.0.0.1:0"} | keys)
         async with AsyncExitStack() as stack:
-            mirror = await stack.enter_async_context(opener(tmp_path / "data")())
+            mirror = await stack.enter_async_context(opener(tmp_path / "data")(**(sections or {})))
             await mirror.sync()  # makes the index
             resources = await stack.enter_async_context(
                 open_resources(section, mirror.config.storage)

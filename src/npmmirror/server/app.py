@@ -12,11 +12,11 @@ from npmmirror.server.answers import error
 from npmmirror.server.asked import NOT_FOUND, Asked, Refused, Route, ViewKind, parse
 from npmmirror.server.fixed import PingPart, WhoamiPart, advisories, audits
 from npmmirror.server.guard import READING, Tokens, read_only
+from npmmirror.server.live import LiveStock, LiveTarballPart
+from npmmirror.server.pulled_tarballs import RefusedError, refusal
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart
 from npmmirror.server.resources import Part, Resources
-from npmmirror.server.shown import held_only
-from npmmirror.server.stand import HeldTarball, Stand
-from npmmirror.server.tarballs import TarballPart
+from npmmirror.server.views import past_parts, raw_parts
 
 MEMO: Final = 20_000
 """Requests whose meaning is remembered: at most so many paths of up to 4 KiB, mostly of 50 bytes."""
@@ -78,6 +78,8 @@ class App:
     ) -> web.StreamResponse:
         try:
             answer = await part.answer(request, asked)
+        except RefusedError as refused:
+            answer = refusal(refused.refused)
         except NpmmirrorError as fault:
             # What it says has paths of the disk in it.
             log.warning("request_failed", route=asked.route.value, error=str(fault))
@@ -115,6 +117,7 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
     """Which part answers which route of which view. Here other parts are hung in."""
     parts: dict[tuple[ViewKind, Route], Part] = {}
     parts |= _live(resources)
+    parts |= past_parts(resources, resources.visibility.past) | raw_parts(resources)
     for view in ViewKind:
         parts[view, Route.PING] = PingPart(lambda: app.draining)
         parts[view, Route.WHOAMI] = WhoamiPart()
@@ -124,17 +127,10 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
 
 
 def _live(resources: Resources) -> dict[tuple[ViewKind, Route], Part]:
-    stock, live = resources.stock, ViewKind.LIVE
-
-    async def standing(asked: Asked) -> Stand | None:
-        return await stock.stand(asked.name)
-
-    async def finding(asked: Asked) -> HeldTarball | None:
-        return await stock.tarball(asked.name, asked.rest)
-
+    live, visible, stock = ViewKind.LIVE, resources.visibility.live, LiveStock(resources)
     return {
-        (live, Route.PACKUMENT): PackumentPart(resources, standing, held_only),
-        (live, Route.MANIFEST): ManifestPart(resources, standing, held_only),
-        (live, Route.DIST_TAGS): DistTagsPart(resources, standing, held_only),
-        (live, Route.TARBALL): TarballPart(resources, finding),
+        (live, Route.PACKUMENT): PackumentPart(resources, stock.stand, visible),
+        (live, Route.MANIFEST): ManifestPart(resources, stock.stand, visible),
+        (live, Route.DIST_TAGS): DistTagsPart(resources, stock.stand, visible),
+        (live, Route.TARBALL): LiveTarballPart(resources, stock),
     }

@@ -42,6 +42,7 @@ class Route(Enum):
     KEYS = "keys"
     ATTESTATIONS = "attestations"
     REVISION = "revision"
+    REVISIONS = "revisions"
     REPLICATE = "replicate"
 
 
@@ -104,7 +105,6 @@ _WORDS: Final = {
     ("npm", "v1", "keys"): Route.KEYS,
 }
 _ATTESTATIONS: Final = ("npm", "v1", "attestations")
-_REVISION: Final = ("npmmirror", "revision")
 _OURS: Final = frozenset({"ping", "whoami", "v1", "npm", "package", "all", "raw", "at"}) | {
     "replicate",
     "npmmirror",
@@ -201,12 +201,22 @@ def _of_ours(view: View, words: list[str], query: str) -> Asked | Refused:
         case ["package", *rest, "dist-tags"] if rest:
             name, more = _name(rest)
             return NOT_FOUND if more else Asked(view, Route.DIST_TAGS, name, query=query)
-        case [*first, ordinal] if tuple(first) == _REVISION:
-            return Asked(view, Route.REVISION, "", ordinal, query)
+        case ["npmmirror", *rest]:
+            return _of_captures(view, rest, query)
         case [*first, one] if tuple(first) == _ATTESTATIONS:
             return _attestations(view, one, query)
         case [*first, scope, one] if tuple(first) == _ATTESTATIONS:
             return _attestations(view, f"{scope}/{one}", query)
+    return NOT_FOUND
+
+
+def _of_captures(view: View, words: list[str], query: str) -> Asked | Refused:
+    match words:
+        case ["revision", ordinal]:
+            return Asked(view, Route.REVISION, "", ordinal, query)
+        case ["revisions", *rest] if rest:
+            name, more = _name(rest)
+            return NOT_FOUND if more else Asked(view, Route.REVISIONS, name, query=query)
     return NOT_FOUND
 
 
