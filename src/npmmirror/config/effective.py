@@ -50,9 +50,9 @@ def effective(
     base = file.directory if file else directory
     storage = config.storage.under(base)
     buffer = config.buffer.model_copy(update={"kafka": config.buffer.kafka.under(base)})
-    policy = config.policy.under(base)
+    policy, server = config.policy.under(base), config.server.under(base)
     origins = {path: given[path].origin if path in given else "default" for path in keys()}
-    absolute = {"storage": storage, "buffer": buffer, "policy": policy}
+    absolute = {"storage": storage, "buffer": buffer, "policy": policy, "server": server}
     return Effective(config.model_copy(update=absolute), origins)
 
 

@@ -2,13 +2,15 @@
 
 import ipaddress
 import re
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, Strict
 
 from npmmirror.config.section import Section
-from npmmirror.config.values import BaseUrl, Count, Seconds
+from npmmirror.config.values import PATTERNS, BaseUrl, Count, Seconds, pattern_under
+from npmmirror.patterns import check_pattern
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})")
 _TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
@@ -41,8 +43,18 @@ def _token(text: str) -> str:
     return text
 
 
+def _withheld(text: str) -> str:
+    """A pattern of names; what follows an `@` in it is looked at where versions are understood."""
+    at = -1 if text.startswith("/") else text.find("@", 1)
+    if at == len(text) - 1 > 0:
+        raise ValueError('must have a version or a range behind "@", such as "left-pad@<1.3.0"')
+    check_pattern(text if at < 0 or text.startswith("file:") else text[:at])
+    return text
+
+
 ListenAddress = Annotated[str, AfterValidator(_address)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Strict(False)]
+Withheld = Annotated[tuple[Annotated[str, AfterValidator(_withheld)], ...], Strict(False)]
 Tokens = Annotated[tuple[Annotated[str, AfterValidator(_token)], ...], Strict(False)]
 
 
@@ -87,11 +99,35 @@ class ServerSection(Section):
         description="A client that sends nothing, or takes nothing of its answer, for so long is "
         "cut off, in seconds.",
     )
+    unheld: Literal["hide", "fetch"] = Field(
+        "hide",
+        description='What clients get of a version whose tarball is not held. "hide": it is left '
+        'out, and dist-tags with it. "fetch": `run` shows it, and fetches it when it is asked for; '
+        "so it does with packages that it never saw. `serve` fetches nothing, and hides.",
+    )
+    unheld_fetches: Annotated[int, Field(ge=1, le=1000)] = Field(
+        16,
+        description="How many such fetches may be under way at the same time; more are told to "
+        "come again (503 with Retry-After).",
+    )
+    withhold: Withheld = Field(
+        (),
+        description="What clients are never given though it is held, such as known malware: names, "
+        "versions and ranges of them, and patterns as in policy.allow, such as "
+        '["evil", "left-pad@1.2.3", "left-pad@>=2.0.0 <2.1.0", "@bad", "*-miner", "file:bad.txt"]. '
+        "Prereleases are within a range where their place in the order is.",
+        json_schema_extra=PATTERNS,
+    )
     access_log: bool = Field(
         False,
         description="Whether each request is a line of the log: who, what, status, bytes, "
         "milliseconds; never a token.",
     )
+
+    def under(self, base: Path) -> Self:
+        """The same, with the paths of lists starting at `base`."""
+        entries = tuple(pattern_under(entry, base) for entry in self.withhold)
+        return self.model_copy(update={"withhold": entries})
 
 
 def is_own_address(url: str, server: ServerSection, names: frozenset[str] = frozenset()) -> bool:

@@ -62,6 +62,19 @@ ORDER BY v.present DESC, v.version LIMIT 1
 """
 
 
+_MEANT: Final = """
+SELECT v.version, p.state FROM packages AS p JOIN versions AS v ON v.package_id = p.id
+WHERE p.name = ?1 AND v.present = 1 AND (v.version = ?2 OR substr(v.tarball, -length(?3)) = ?3)
+ORDER BY v.version <> ?2, v.version LIMIT 1
+"""
+
+
+async def meant(now: Transaction, name: str, version: str, file: str) -> tuple[str, str] | None:
+    """The version that upstream has and a file name means, held or not, and the package's state."""
+    row = await now.row(_MEANT, (storable(name), storable(version), storable(f"/{file}")))
+    return None if row is None else (row[0], row[1])
+
+
 async def tarball(
     now: Transaction, name: str, version: str, file: str
 ) -> tuple[HeldRow, str] | None:

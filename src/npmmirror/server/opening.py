@@ -7,10 +7,13 @@ from typing import Final
 from npmmirror.archive import CaptureReader
 from npmmirror.config import ServerSection, StorageSection
 from npmmirror.index import IndexReader
+from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
+from npmmirror.server.lists import read_withheld
 from npmmirror.server.ready import DataVersion, ReadyAnswers
 from npmmirror.server.resources import Resources
 from npmmirror.server.stock import Stock
+from npmmirror.server.visibility import Visibility
 from npmmirror.worker_threads import WorkerThreads
 
 THREADS: Final = 2
@@ -21,13 +24,15 @@ HUNG_SECONDS: Final = 1.0
 
 @asynccontextmanager
 async def open_resources(
-    section: ServerSection, storage: StorageSection
+    section: ServerSection, storage: StorageSection, pulling: Pulling | None = None
 ) -> AsyncIterator[Resources]:
-    """What a server works with, open inside the block.
+    """What a server works with, open inside the block; `pulling` fetches what is not held.
 
     Raises:
         StorageError: the index cannot be used.
+        ConfigurationError: the withheld list cannot be read.
     """
+    visibility = Visibility(read_withheld(section), fetches=pulling is not None)
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(
             WorkerThreads(THREADS, "npmmirror-answers", patience=HUNG_SECONDS)
@@ -41,4 +46,5 @@ async def open_resources(
         captures = stack.enter_context(CaptureReader(storage.data_dir / "captures"))
         stock = Stock(lambda: index, captures, storage.packages_path, threads)
         ready = ReadyAnswers(section.cache_bytes, version.has_changed)
-        yield Resources(section, stock, ready, threads, files, Addresses(section))
+        addresses = Addresses(section)
+        yield Resources(section, stock, ready, threads, files, addresses, visibility, pulling)

@@ -53,10 +53,14 @@ class Shown:
     Attributes:
         versions: The versions, in the document's order.
         tags: The dist-tags.
+        withheld: The versions that are not shown though they might be held.
+        mark: What tells this apart from what another list of withheld things shows.
     """
 
     versions: tuple[str, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
+    withheld: frozenset[str] = frozenset()
+    mark: bytes = b""
 
 
 def body(document: Packument, shown: Shown, base: str, form: Form) -> bytes:

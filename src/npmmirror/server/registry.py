@@ -22,6 +22,7 @@ from npmmirror.server.stand import Stand
 FRESH_SECONDS: Final = 60
 """How long clients and caches need not ask again."""
 MISSING_SECONDS: Final = 5
+WITHHELD: Final = b'{"error":"Withheld by this mirror"}'
 
 Standing = Callable[[Asked], Awaitable[Stand | None]]
 """How a package stands in the view that is asked; None: the view does not have it."""
@@ -77,11 +78,16 @@ class _OfDocument(Part):
         except CaptureDamagedError as error:
             log.error("document_damaged", package=stand.name, error=str(error))  # noqa: TRY400 - no bug of ours
             return ready(orjson.dumps({"error": "The document is damaged"}), status=500)
-        written = self._write(asked, form, document, self._visible(document, stand))
+        shown = self._visible(document, stand)
+        if self._is_withheld(asked, document, shown):
+            return ready(WITHHELD, status=451, cache_control=self._missing)
+        written = None
+        if shown.versions or not document.versions:
+            written = self._write(asked, form, document, shown)
         if written is None:
             return self._not_found()
         made_of = (form.value, asked.view.base, asked.rest, asked.route.value)
-        etag = weak_etag(stand.fingerprint, *(part.encode() for part in made_of))
+        etag = weak_etag(stand.fingerprint, shown.mark, *(part.encode() for part in made_of))
         content, encoding = encoded(written, encoding)
         return ready(
             content,
@@ -90,6 +96,13 @@ class _OfDocument(Part):
             encoding=encoding,
             cache_control=self._fresh,
         )
+
+    @staticmethod
+    def _is_withheld(asked: Asked, document: Packument, shown: Shown) -> bool:
+        """Whether all of the package is withheld, or the very version that is asked for."""
+        if shown.withheld and asked.rest in shown.withheld:
+            return True
+        return bool(document.versions) and document.versions.keys() <= shown.withheld
 
     def _not_found(self) -> Ready:
         return ready(b'{"error":"Not found"}', status=404, cache_control=self._missing)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from npmmirror.config import ServerSection
+from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
 from npmmirror.server.asked import Asked
 from npmmirror.server.ready import ReadyAnswers
 from npmmirror.server.stock import Stock
+from npmmirror.server.visibility import Visibility
 from npmmirror.worker_threads import WorkerThreads
 
 
@@ -17,6 +19,7 @@ class Resources:
     """The stock, the cache and the threads of one server.
 
     `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang.
+    `pulling` is who fetches what is not held; None: nobody does.
     """
 
     section: ServerSection
@@ -25,6 +28,8 @@ class Resources:
     threads: WorkerThreads
     files: WorkerThreads
     addresses: Addresses
+    visibility: Visibility
+    pulling: Pulling | None = None
 
     @property
     def shared(self) -> str:

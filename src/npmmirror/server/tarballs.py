@@ -15,10 +15,14 @@ from npmmirror.server.asked import Asked
 from npmmirror.server.ranges import span_of
 from npmmirror.server.resources import Part, Resources
 from npmmirror.server.stand import HeldTarball
+from npmmirror.server.stock import version_of_file
+from npmmirror.server.visibility import Verdict
 
 AT_ONCE: Final = 1 << 20
 """Files up to this size are read in one call; larger ones in pieces of it."""
 TYPE: Final = "application/octet-stream"
+
+WITHHELD: Final = "Withheld by this mirror"
 
 Finding = Callable[[Asked], Awaitable[HeldTarball | None]]
 """The tarball that a file name of a view means; None where it is not there or not held."""
@@ -39,6 +43,7 @@ class TarballPart(Part):
 
     def __init__(self, resources: Resources, finding: Finding) -> None:
         self._finding = finding
+        self._visibility = resources.visibility
         self._files = resources.files
         self._packages = resources.stock.packages
         self._forever = f"{resources.shared}, max-age=31536000, immutable"
@@ -46,9 +51,22 @@ class TarballPart(Part):
     async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         """See `Part`."""
         held = await self._finding(asked)
+        version = version_of_file(asked.name, asked.rest) if held is None else held.version
+        if self._visibility.of(asked.name, version, ()) is Verdict.WITHHELD:
+            return self.withheld()
         if held is None:
-            return error(404, "Not found")
+            return await self._missing(request, asked)
         return await self._sent(request, asked, held)
+
+    @staticmethod
+    def withheld() -> web.Response:
+        """The answer where clients are not given it."""
+        return error(451, WITHHELD)
+
+    async def _missing(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        """The answer where the tarball is not held."""
+        del request, asked
+        return error(404, "Not found")
 
     async def _sent(
         self, request: web.BaseRequest, asked: Asked, held: HeldTarball
