@@ -85,6 +85,11 @@ class PayloadEncoder:
                 return Payload(stored, len(raw), sha256, number, base)
         return Payload(_whole(raw), len(raw), sha256)
 
+    @staticmethod
+    def whole(raw: bytes) -> Payload:
+        """A document that is in no chain."""
+        return Payload(_whole(raw), len(raw), hashlib.sha256(raw).hexdigest())
+
     def _delta(self, raw: Octets, place: Location, documents: Documents) -> bytes | None:
         """The delta; None where its base cannot be read, or it saves less than a quarter."""
         try:

@@ -36,11 +36,14 @@ def packument(
     stale: bool = False,
     metadata_only: bool = False,
     announced_at: str | None = None,
+    keys: int | None = None,
 ) -> NewRecord:
     """A document as it arrived. `announced` is kept only where the document has another `rev`.
 
     It is null where the feed announced a change without any. `metadata_only`: its tarballs were
     not wanted, whatever the policy says. `announced_at` is when the follower first saw the change.
+    `keys` is the ordinal of the keys that its signatures were held against, where those are not the
+    newest ones before it.
     """
     facts = _known(
         seq=seq,
@@ -50,6 +53,7 @@ def packument(
         stale=stale or None,
         metadata_only=metadata_only or None,
         announced_at=announced_at,
+        keys=keys,
     )
     if seq is not None and announced is None and rev is not None:
         facts["announced"] = None  # left out, it would be the document's own
@@ -81,6 +85,17 @@ def tarball(at: str, name: str, held: HeldTarball) -> NewRecord:
         unverifiable=held.unverifiable or None,
     )
     return NewRecord(Kind.TARBALL, at, name, facts)
+
+
+def keys(at: str, payload: Payload | None) -> NewRecord:
+    """The registry's keys from now on; without a payload it serves none any more."""
+    return NewRecord(Kind.KEYS, at, facts={} if payload else {"absent": True}, payload=payload)
+
+
+def attestation(at: str, name: str, version: str, payload: Payload | None) -> NewRecord:
+    """What upstream has of attestations of a version; without a payload it has none."""
+    facts = _known(version=version, absent=None if payload else True)
+    return NewRecord(Kind.ATTESTATION, at, name, facts, payload)
 
 
 def dropped(at: str, name: str, *, version: str | None, path: str | None, reason: str) -> NewRecord:

@@ -17,7 +17,7 @@ from npmmirror.daemon.disks import Disks
 from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.daemon.opening import Opened, open_archive_and_index
 from npmmirror.failpoints import reach
-from npmmirror.index import StoredDrop
+from npmmirror.index import StoredDrop, StoredKeys, signing
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
 from npmmirror.pipeline.arrivals import Arrivals
@@ -31,6 +31,7 @@ from npmmirror.pipeline.handout import Handout
 from npmmirror.pipeline.holding import Holding
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import Done, Job, Result
+from npmmirror.pipeline.keys import KeyKeeper
 from npmmirror.pipeline.look import Looker
 from npmmirror.pipeline.packuments import PackumentFetcher
 from npmmirror.pipeline.pause import Pause
@@ -95,6 +96,7 @@ class Mirror:
         upstream: Upstream,
         *,
         registry: str,
+        keys: Sequence[StoredKeys],
         deaths: InWork,
         threads: WorkerThreads,
         beside: ExaminerProcess | None,
@@ -114,6 +116,7 @@ class Mirror:
         limit = config.upstream.total_seconds + BESIDE_REQUESTS_SECONDS
         self.liveness = Liveness(clock, limit)
         self._manner = manner
+        self._stored_keys = keys
         self._threads = threads
         self._beside = beside
         self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
@@ -149,6 +152,16 @@ class Mirror:
         )
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
+        self.keys = KeyKeeper(
+            upstream,
+            self.recorder,
+            opened.index,
+            opened.reader,
+            clock,
+            threads=threads,
+            stored=keys,
+            read=self.documents.read_at,
+        )
         self.disk_watch = DiskWatch(
             self.disks, self.disk, self.recorder, opened.store, config.storage, clock=clock
         )
@@ -222,6 +235,7 @@ class Mirror:
     def committed(self, dones: Sequence[Done]) -> None:
         """What happens once a group is in the index: the gate opens, and who waits is told."""
         self.telling.committed(dones)
+        self.keys.committed(dones)
         ended: list[str] = []
         for done in dones:
             if isinstance(done.outcome, Failed) and done.outcome.reason == SUDDEN_DEATHS:
@@ -283,6 +297,7 @@ class Mirror:
             breaker=self.breaker,
             revs=self.revs,
             following_since=lambda: self.following_since,
+            keys=lambda: self.keys.current,
         )
         tarballs = TarballFetcher(
             self.upstream,
@@ -324,6 +339,7 @@ class Mirror:
             disk=self.disk,
             pace=Pace(storage.commit_count, storage.commit_seconds),
             cursor=self.opened.cursor,
+            keys=self._stored_keys[-1].ordinal if self._stored_keys else 0,
             in_work=self._in_work,
             liveness=self.liveness,
             committed=self.committed,
@@ -359,6 +375,7 @@ async def open_mirror(
             opened,
             upstream,
             registry=source.registry,
+            keys=await opened.index.do(signing.keys),
             deaths=deaths,
             threads=threads,
             beside=beside,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from npmmirror.daemon.rebuilt import Finding, Rebuilt
 from npmmirror.daemon.selecting import read_policy
 from npmmirror.daemon.unfinished import refuse_half_reset
 from npmmirror.errors import StorageError
-from npmmirror.index import Group, IndexReader, IndexWriter, Resumption, swapping
+from npmmirror.index import Group, IndexReader, IndexWriter, Resumption, signing, swapping
+from npmmirror.index.signing import Judgement, Unjudged
 from npmmirror.outcome import WorkItem
+from npmmirror.packument import Packument
 from npmmirror.pipeline.examiner import Examiner
-from npmmirror.pipeline.job import PACKUMENT
+from npmmirror.pipeline.job import ATTESTATION, PACKUMENT
+from npmmirror.pipeline.keys import judge_again, parsed
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.replay import Replay
 
@@ -87,6 +91,7 @@ class _Rebuilding:
             archive = stack.enter_context(self._open_log(after or await self._committed()))
             view = await stack.enter_async_context(await IndexReader.open(self._new))
             await self._replay(index, reader, archive, after)
+            await self._judge_again(index, reader)
             await self._take_over(index)
             await self._look_at_files(index, view, reader, archive)
             await index.take_bearings(self._now)
@@ -205,6 +210,15 @@ class _Rebuilding:
         self._rebuilt.records += replay.records
         self._rebuilt.bytes = meter.total
 
+    async def _judge_again(self, index: IndexWriter, reader: CaptureReader) -> None:
+        """Versions whose key was not known, by the keys that came later."""
+
+        async def read(row: Unjudged, call: Callable[[Packument], Judgement]) -> Judgement:
+            return call(Packument.parse(reader.document(row.place), name=row.name))
+
+        stored = await index.do(signing.keys)
+        await judge_again(index, index.do, parsed(stored), read)
+
     def _note(self, finding: Finding) -> None:
         """Remember what is lost, and of which package: its document is to be fetched again."""
         self._rebuilt.add(finding)
@@ -214,6 +228,7 @@ class _Rebuilding:
     async def _take_over(self, index: IndexWriter) -> None:
         """What the archive does not tell: from the index before, as far as it can be believed."""
         await index.drop_unwanted()
+        await index.do(partial(signing.put_missing, reason=ATTESTATION, at=self._now))
         agrees = await index.carry(self._current) if self._current.exists() else None
         if agrees is not None:
             self._rebuilt.carried = "all" if agrees else "some"

@@ -163,6 +163,7 @@ class Daemon:
             )
             tasks.start_soon(_once, following, work_list)
             tasks.start_soon(_once, following, self._cold_start.run)
+            tasks.start_soon(_once, following, self._mirror.keys.run)
             while True:
                 cursor, watermark = await self._patient_standing()
                 # A daemon that never lives until the first look at the clock must trim, too.

@@ -4,7 +4,8 @@ Each takes an event `stop`: once it is set no new work begins, and what is in wo
 as when a daemon drains.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
@@ -22,6 +23,8 @@ from npmmirror.policy import Want
 
 Progress = Callable[[SyncReport], None]
 POLL_SECONDS = 0.2
+KEYS_SECONDS = 10.0
+"""How much longer than what was asked for the registry's keys may take."""
 
 
 async def sync(
@@ -48,13 +51,31 @@ async def sync(
         progress(report)
 
     async def work(mirror: Mirror) -> None:
-        async with anyio.create_task_group() as tasks:
+        async with looking_at_keys(mirror), anyio.create_task_group() as tasks:
             tasks.start_soon(partial(mirror.feed.serve_work_list, frozenset(asked)))
             await mirror.syncer.sync_all(asked, force=force, progress=note)
             tasks.cancel_scope.cancel()
 
     await _open_and(config, source, work, clock or SystemClock(), stop)
     return [reports[package] for package in asked if package in reports]
+
+
+@asynccontextmanager
+async def looking_at_keys(mirror: Mirror) -> AsyncIterator[None]:
+    """Look at the registry's keys beside what is done; whatever was captured is judged by them."""
+    looked = anyio.Event()
+
+    async def look() -> None:
+        await mirror.keys.look()
+        looked.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        yield
+        with anyio.move_on_after(KEYS_SECONDS):
+            await looked.wait()
+        tasks.cancel_scope.cancel()
+    await mirror.keys.judge_again()
 
 
 async def close_over(
@@ -76,7 +97,7 @@ async def close_over(
 
     async def work(mirror: Mirror) -> None:
         made.append(closure_of(mirror, asked, progress))
-        async with anyio.create_task_group() as tasks:
+        async with looking_at_keys(mirror), anyio.create_task_group() as tasks:
             tasks.start_soon(partial(mirror.feed.serve_work_list, made[0].names))
             await made[0].run()
             tasks.cancel_scope.cancel()

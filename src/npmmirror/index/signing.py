@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from npmmirror.capture import Location
 from npmmirror.index.group import StoredBundle, StoredKeys
 from npmmirror.sqlite import Batch, Row, Transaction, listed, storable
@@ -38,7 +40,10 @@ _OF_PACKAGE: Final = (
     "SELECT signature, count(*) FROM versions WHERE package_id = ? AND signature <> '' GROUP BY 1"
 )
 _UNJUDGED: Final = (
-    'SELECT u.ordinal, p.name, u.keys, r.segment, r."offset", r.length FROM unknown_signers AS u '
+    'SELECT u.ordinal, p.name, u.keys, r.segment, r."offset", r.length, '
+    "(SELECT json_group_array(json_array(v.version, hex(v.digest))) FROM versions AS v "
+    "WHERE v.package_id = u.package_id AND v.signature = 'unknown_key') "
+    "FROM unknown_signers AS u "
     "JOIN packages AS p ON p.id = u.package_id JOIN revisions AS r ON r.ordinal = u.ordinal "
     "WHERE u.keys < ? AND u.ordinal > ? ORDER BY u.ordinal LIMIT ?"
 )
@@ -77,7 +82,8 @@ _BUNDLE_OF: Final = (
 class Unjudged:
     """A document with versions whose key was not known; `keys` is what it was held against.
 
-    `length` is in bytes.
+    `length` is in bytes. `versions` are all of its package in that state, each with the digest of
+    its manifest: not all need be in this document.
     """
 
     ordinal: int
@@ -85,6 +91,7 @@ class Unjudged:
     keys: int
     place: Location
     length: int
+    versions: tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +175,13 @@ async def unjudged(now: Transaction, before: int, after: int, limit: int) -> lis
     """Documents not yet held against the keys of ordinal `before`, behind one, oldest first."""
     rows = await now.rows(_UNJUDGED, (before, after, limit))
     return [
-        Unjudged(ordinal, name, known, Location(segment, offset), length)
-        for ordinal, name, known, segment, offset, length in rows
+        Unjudged(ordinal, name, known, Location(segment, offset), length, _digests(versions))
+        for ordinal, name, known, segment, offset, length, versions in rows
     ]
+
+
+def _digests(told: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple((version, bytes.fromhex(digest)) for version, digest in orjson.loads(told))
 
 
 async def settle(now: Transaction, judgements: Sequence[Judgement]) -> None:

@@ -7,6 +7,7 @@ from npmmirror.archive import CaptureReader
 from npmmirror.capture import Location
 from npmmirror.effects import Known
 from npmmirror.index import IndexReader
+from npmmirror.index.signing import Unjudged
 from npmmirror.packument import Packument
 from npmmirror.worker_threads import WorkerThreads
 
@@ -45,6 +46,19 @@ class CapturedDocuments:
         release = await self._turn(record.length or 0)
         try:
             return await self._threads.run(self._parse, package, known.place, call)
+        finally:
+            if release is not None:
+                release()
+
+    async def read_at(self, row: Unjudged, call: Callable[[Packument], T]) -> T:
+        """What a call makes of an earlier document, in a thread.
+
+        Raises:
+            CaptureDamagedError, ErasedError: the capture log cannot be read there.
+        """
+        release = await self._turn(row.length)
+        try:
+            return await self._threads.run(self._parse, row.name, row.place, call)
         finally:
             if release is not None:
                 release()

@@ -13,6 +13,7 @@ from npmmirror.diff import changed_versions, diff
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument
 from npmmirror.pipeline.large import LargeDocument
+from npmmirror.signatures import Keys, signed
 from npmmirror.staleness import is_stale
 
 log = structlog.get_logger(__name__)
@@ -22,7 +23,8 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     """What a document is held against.
 
     `announced_rev` is the revision that it must have at least (None: any), `following_since` when
-    following began (None: never), `believed` and `by_revision` as for `is_stale`.
+    following began (None: never), `believed` and `by_revision` as for `is_stale`, `keys` are those
+    that signatures are held against.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     following_since: str | None = None
     believed: bool = False
     by_revision: bool = True
+    keys: Keys = Keys()
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
@@ -97,16 +100,21 @@ class Examiner:
         effects = None
         if not stale:
             effects = self._compare(packument, known, question.following_since, others)
+            effects = signed(effects, packument, question.keys)
         payload: Payload | None = self._encoder.encode(raw, chain, others, aside=stale)
         if known is not None and payload is not None and _is_known(payload, known, effects):
             payload = None
         return Finding(packument.rev, living, stale, payload, effects), packument
 
     def compare(
-        self, packument: Packument, known: Known | None, following_since: str | None
+        self, packument: Packument, known: Known | None, following_since: str | None, keys: Keys
     ) -> Effects:
-        """The difference to what is known; loads the document before where bodies changed."""
-        return self._compare(packument, known, following_since, self._others)
+        """The difference to what is known; loads the document before where bodies changed.
+
+        `keys` are those that signatures are held against.
+        """
+        effects = self._compare(packument, known, following_since, self._others)
+        return signed(effects, packument, keys)
 
     def _compare(
         self,
@@ -130,7 +138,7 @@ class Examiner:
         packument = self._captured(name, known, self._others)
         if packument is None:
             return None, None
-        return packument, self.compare(packument, known, following_since)
+        return packument, self._compare(packument, known, following_since, self._others)
 
     def captured_length(self, known: Known) -> int:
         """How many bytes that document has; 0 where none can be read."""

@@ -8,6 +8,7 @@ from npmmirror.index import (
     HeldRemoval,
     Mark,
     Skip,
+    StoredBundle,
     StoredDocument,
     StoredGone,
     StoredTarball,
@@ -33,6 +34,7 @@ def grouped(
         documents=tuple(row for done, records in both for row in _documents(done, records)),
         gone=tuple(row for done, records in both for row in _gone(done, records)),
         tarballs=tuple(row for done, records in both for row in _tarballs(done, records)),
+        bundles=tuple(row for done, records in both for row in _bundles(done, records)),
         finished=tuple(row for done in dones for row in _finished(done)),
         skips=tuple(row for done in dones for row in _skips(done)),
         held=tuple(row for done in dones for row in _held(done)),
@@ -91,6 +93,20 @@ def _tarballs(done: Done, logged: Logged) -> Iterator[StoredTarball]:
             size=tarball.size,
             sha512=tarball.digests.sha512,
             unverifiable=tarball.unverifiable,
+        )
+
+
+def _bundles(done: Done, logged: Logged) -> Iterator[StoredBundle]:
+    for bundle, appended in zip(done.bundles, logged.bundles, strict=True):
+        payload = bundle.payload
+        yield StoredBundle(
+            name=done.job.package,
+            version=bundle.version,
+            ordinal=appended.ordinal,
+            at=done.at,
+            place=appended.place,
+            sha256=payload.sha256 if payload is not None else None,
+            length=payload.length if payload is not None else None,
         )
 
 

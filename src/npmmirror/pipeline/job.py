@@ -20,6 +20,8 @@ ASKED = "asked"
 """The same of one that a person asked for whatever the policy says."""
 REPAIR = "repair"
 """The reason of a row that asks for a file anew, which was held and is damaged."""
+ATTESTATION = "attestation"
+"""The reason of a row at a held version whose attestations were not asked for yet."""
 RETENTION = "retention"
 """The reason of a row at a held version: there may be more of the package than are to be kept."""
 

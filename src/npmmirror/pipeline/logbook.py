@@ -7,7 +7,7 @@ from npmmirror.capture import Appended
 from npmmirror.change import Seq
 from npmmirror.index import Mark
 from npmmirror.outcome import HeldTarball
-from npmmirror.pipeline.job import Done
+from npmmirror.pipeline.job import CapturedDocument, Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,18 @@ class Logged:
     gone: Appended | None = None
     tarballs: tuple[Appended, ...] = ()
     decided: Appended | None = None
+    bundles: tuple[Appended, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self.document or self.gone or self.tarballs or self.decided)
+        return any((self.document, self.gone, self.tarballs, self.decided, self.bundles))
 
 
-def append(archive: CaptureLog, done: Done) -> Logged:
-    """Append what a result brought: its document, its end, its tarballs."""
+def append(archive: CaptureLog, done: Done, keys: int) -> Logged:
+    """Append what a result brought: its document, its end, its tarballs, its attestations.
+
+    `keys` is the ordinal of the newest keys in the log.
+    """
     name, change = done.job.package, done.job.change
     seq = change.seq if change is not None else None
     document = gone = decided = None
@@ -42,6 +46,7 @@ def append(archive: CaptureLog, done: Done) -> Logged:
                 stale=captured.effects is None,
                 metadata_only=done.job.metadata_only,
                 announced_at=done.job.announced_at,
+                keys=_other_keys(captured, keys),
             )
         )
     if (word := done.decided) is not None:
@@ -57,7 +62,17 @@ def append(archive: CaptureLog, done: Done) -> Logged:
         for tarball in done.tarballs
         if isinstance(tarball, HeldTarball)
     )
-    return Logged(document, gone, tarballs, decided)
+    bundles = tuple(
+        archive.append(records.attestation(done.at, name, bundle.version, bundle.payload))
+        for bundle in done.bundles
+    )
+    return Logged(document, gone, tarballs, decided, bundles)
+
+
+def _other_keys(captured: CapturedDocument, newest: int) -> int | None:
+    """The keys that a document was held against, where newer ones came into the log meanwhile."""
+    effects = captured.effects
+    return None if effects is None or effects.keys == newest else effects.keys
 
 
 def seal(archive: CaptureLog, cursor: Seq | None, at: str) -> Mark:

@@ -35,6 +35,7 @@ from npmmirror.pipeline.removal import (
 )
 from npmmirror.pipeline.second_looks import LOOKS, Asked, SecondLooks
 from npmmirror.policy import OUTSIZED, Settings, outsized
+from npmmirror.signatures import Keys
 from npmmirror.upstream import Missing, Outsized, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
@@ -96,6 +97,7 @@ class Looker:
         breaker: RemovalBreaker,
         revs: RevsOfRegistry,
         following_since: Callable[[], str | None],
+        keys: Callable[[], Keys],
     ) -> None:
         self._fetcher = fetcher
         self._examiner = examiner
@@ -110,6 +112,7 @@ class Looker:
         self._revs = revs
         self._second_looks = SecondLooks(rule.answers, rule.hours)
         self._following_since = following_since
+        self._keys = keys
 
     async def look(self, job: Job, known: Known | None, token: str, settings: Settings) -> Look:
         """Fetch and judge; every expected failure becomes a value."""
@@ -269,12 +272,13 @@ class Looker:
         believed = self._second_looks.believes(self._asked(job), self._clock.now())
         since = self._following_since()
         by_revision = not self._revs.absent
-        question = Question(job.package, known, _announced(job), since, believed, by_revision)
+        keys = self._keys()
+        question = Question(job.package, known, _announced(job), since, believed, by_revision, keys)
         if self._beside is not None and (document := _for_a_process(job, body)) is not None:
             there = await self._beside.examine(document, question, job.tarball_rows)
             if there is not None:
                 return *there, None
-        if body.is_small:
+        if body.is_small and not keys.keys:
             here = self._examiner.examine(body.document, question)
         else:
             here = await self._threads.run(self._examiner.examine, body.document, question)

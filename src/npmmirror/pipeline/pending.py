@@ -7,11 +7,13 @@ from npmmirror.capture import Kind, Record
 from npmmirror.index import (
     Group,
     Mark,
+    StoredBundle,
     StoredDocument,
     StoredDrop,
     StoredErasure,
     StoredFollowing,
     StoredGone,
+    StoredKeys,
     StoredTarball,
 )
 from npmmirror.outcome import WorkItem
@@ -36,6 +38,8 @@ class Pending:
     drops: list[StoredDrop] = field(default_factory=list)
     erasures: list[StoredErasure] = field(default_factory=list)
     following: list[StoredFollowing] = field(default_factory=list)
+    keys: list[StoredKeys] = field(default_factory=list)
+    bundles: list[StoredBundle] = field(default_factory=list)
     wanted: dict[tuple[str, str], None] = field(default_factory=dict)
     retained: dict[tuple[str, str], None] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
@@ -51,7 +55,7 @@ class Pending:
         self.names.add(record.name)
         if record.kind in {Kind.TARBALL, Kind.DROPPED}:
             self.files.add((record.name, record.facts["version"]))
-        elif not _is_word_alone(record):
+        elif record.kind is not Kind.ATTESTATION and not _is_word_alone(record):
             self.whole.add(record.name)
 
     def bars(self, record: Record) -> bool:
@@ -61,9 +65,10 @@ class Pending:
         """
         if record.name is None or _is_word_alone(record):
             return False
-        if record.kind in {Kind.TARBALL, Kind.DROPPED}:
+        if record.kind in {Kind.TARBALL, Kind.DROPPED, Kind.ATTESTATION}:
             erased = any(erasure.name == record.name for erasure in self.erasures)
-            return erased or (record.name, record.facts["version"]) in self.files
+            again = (record.name, record.facts["version"]) in self.files
+            return erased or (again and record.kind is not Kind.ATTESTATION)
         return record.name in self.whole
 
     def absorb(self, later: "Pending") -> None:
@@ -96,6 +101,8 @@ class Pending:
             drops=tuple(self.drops),
             erasures=tuple(self.erasures),
             following=tuple(self.following),
+            keys=tuple(self.keys),
+            bundles=tuple(self.bundles),
             work_done=held,
             work_put=tuple(work),
             earlier_marks=tuple(marks[:-1]),

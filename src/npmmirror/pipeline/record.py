@@ -18,7 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from npmmirror.archive import CaptureLog, DiskFaultError, TarballStore, records
 from npmmirror.buffer.base import Buffer
-from npmmirror.capture import NewRecord
+from npmmirror.capture import NewRecord, Payload
 from npmmirror.change import Seq
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
@@ -30,6 +30,7 @@ from npmmirror.index import (
     Mark,
     StoredDrop,
     StoredFollowing,
+    StoredKeys,
 )
 from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import HELD, HeldTarball, WorkItem
@@ -98,6 +99,7 @@ class Recorder:
         in_work: Callable[[], int],
         liveness: Liveness,
         committed: Callable[[Sequence[Done]], None],
+        keys: int = 0,
     ) -> None:
         self._archive = archive
         self._store = store
@@ -125,6 +127,7 @@ class Recorder:
         self.finished_seq: Seq | None = None
         """The watermark's, once what it tells of is committed."""
         self.finished = 0
+        self._keys = keys
         self.moving = 0
         """Tarballs that are being moved to their places just now."""
 
@@ -243,6 +246,28 @@ class Recorder:
         since = record.facts.get("since")
         return StoredFollowing(appended.ordinal, record.at, record.facts["feed"], since), mark
 
+    async def keep_keys(self, at: str, document: bytes | None, payload: Payload | None) -> int:
+        """Have the log and the index say, durably, what the registry's keys are; the ordinal.
+
+        `document` is what upstream served, None where it serves none any more; `payload` is the
+        same as it is stored.
+        """
+        async with self._writing:
+            write = partial(self._write_keys, at, document, payload)
+            stored, mark = await self._patiently(partial(self._threads.run, self._cleanly, write))
+            await self._patiently(
+                partial(self._index.commit, Group(keys=(stored,), mark=mark)),
+            )
+        return stored.ordinal
+
+    def _write_keys(
+        self, at: str, document: bytes | None, payload: Payload | None
+    ) -> tuple[StoredKeys, Mark]:
+        ordinal = self._archive.append(records.keys(at, payload)).ordinal
+        mark = seal(self._archive, self.cursor, at)
+        self._keys = ordinal
+        return StoredKeys(ordinal, at, document), mark
+
     async def drop(self, drops: Sequence[StoredDrop], work: Sequence[WorkItem] = ()) -> None:
         """Have the log say, durably, which files are held no longer; put rows on the work list.
 
@@ -357,7 +382,7 @@ class Recorder:
 
     def _write(self, dones: Sequence[Done], at: str) -> tuple[list[Logged], Mark | None]:
         """In the writer's thread: the log with its mark."""
-        logged = [append(self._archive, done) for done in dones]
+        logged = [append(self._archive, done, self._keys) for done in dones]
         mark = seal(self._archive, self.cursor, at) if any(logged) else None
         return logged, mark
 

@@ -6,6 +6,7 @@ replay gives the same rows and the same events, ids included.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from npmmirror.archive import (
     CaptureDamagedError,
@@ -20,20 +21,25 @@ from npmmirror.failpoints import reach
 from npmmirror.index import (
     IndexWriter,
     Mark,
+    StoredBundle,
     StoredDocument,
     StoredDrop,
     StoredErasure,
     StoredFollowing,
     StoredGone,
+    StoredKeys,
     StoredTarball,
+    signing,
 )
 from npmmirror.outcome import LOST
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.examiner import Examiner
+from npmmirror.pipeline.job import ATTESTATION
 from npmmirror.pipeline.logbook import seal
 from npmmirror.pipeline.pending import Pending
 from npmmirror.pipeline.removal import removed_event
 from npmmirror.policy import Keep, Policy, Want, wanted_tarballs
+from npmmirror.signatures import Keys, NotKeysError
 
 ERASE = "erase"
 """The word of the operator's decision to erase a package."""
@@ -89,6 +95,7 @@ class Replay:
         self._closed = Pending()
         self._open = Pending()
         self._following: str | None = None
+        self._keys: dict[int, Keys] | None = None
         self.records = 0
 
     @property
@@ -123,6 +130,10 @@ class Replay:
             case Kind.DECISION if record.facts.get("what") == ERASE:
                 erasure = StoredErasure(record.name or "", record.ordinal, record.at)
                 self._open.erasures.append(erasure)
+            case Kind.KEYS:
+                await self._take_keys(record)
+            case Kind.ATTESTATION:
+                self._open.bundles.append(_bundle(record))
             case Kind.FOLLOWING:
                 self._open.following.append(_following(record))
                 self._following = await self._since() or record.at
@@ -139,6 +150,29 @@ class Replay:
         self._open.drops.append(drop)
         if drop.reason in LOST:
             self._open.wanted[drop.name, drop.version] = None
+
+    async def _take_keys(self, record: Record) -> None:
+        try:
+            document = None if record.length is None else self._archive.document(record.place)
+            found = Keys.parse(record.ordinal, document)
+        except (CaptureDamagedError, NotKeysError) as error:
+            self._pass_over(record, error, str(error))
+            return
+        (await self._known_keys())[record.ordinal] = found
+        self._open.keys.append(StoredKeys(record.ordinal, record.at, document))
+
+    async def _known_keys(self) -> dict[int, Keys]:
+        """All records of keys so far, oldest first."""
+        if self._keys is None:
+            stored = await self._index.do(signing.keys)
+            self._keys = {0: Keys()}
+            self._keys |= {one.ordinal: Keys.parse(one.ordinal, one.document) for one in stored}
+        return self._keys
+
+    async def _keys_of(self, record: Record) -> Keys:
+        """The keys that a document's signatures were held against: the newest, if not told."""
+        known = await self._known_keys()
+        return known.get(record.facts.get("keys", max(known)), Keys())
 
     async def _packument(self, record: Record) -> None:
         try:
@@ -166,7 +200,8 @@ class Replay:
             return _document(record, None)
         packument = Packument.parse(raw, name=name)
         known = await self._index.known(name)
-        effects = self._examiner.compare(packument, known, await self._since())
+        keys = await self._keys_of(record)
+        effects = self._examiner.compare(packument, known, await self._since(), keys)
         if self._policy is not None and not record.facts.get("metadata_only"):
             chosen = _chosen(self._policy, packument, effects, known)
             self._open.wanted |= dict.fromkeys((name, version) for version in chosen)
@@ -284,6 +319,18 @@ def _drop(record: Record) -> StoredDrop:
     )
 
 
+def _bundle(record: Record) -> StoredBundle:
+    return StoredBundle(
+        name=record.name or "",
+        version=record.facts["version"],
+        ordinal=record.ordinal,
+        at=record.at,
+        place=record.place,
+        sha256=record.sha256,
+        length=record.length,
+    )
+
+
 def _following(record: Record) -> StoredFollowing:
     facts = record.facts
     return StoredFollowing(record.ordinal, record.at, facts["feed"], facts.get("since"))
@@ -312,12 +359,16 @@ async def roll_forward(
         CaptureDamagedError: a record among them is damaged.
     """
     replay = Replay(index, reader, examiner, policy, now, retains=True)
+    stored: dict[str, None] = {}
     for record in reader.scan(after):
         if isinstance(record, Damage):
             raise record.error()
         await replay.take(record)
+        if record.kind is Kind.TARBALL and record.name is not None:
+            stored[record.name] = None
     if replay.records:
         mark = seal(log, await index.cursor(), now)
         reach("replay.sealed")
         await replay.commit(mark)
+        await index.do(partial(signing.put_missing, reason=ATTESTATION, at=now, names=[*stored]))
     return replay.records

@@ -74,6 +74,19 @@ class Addresses:
         query = "" if bust is None else f"?bust={bust}"
         return URL(f"{self._registry}/{_segment(name, '%2f')}{query}", encoded=True)
 
+    def keys(self) -> URL:
+        """The registry's keys."""
+        return URL(f"{self._registry}/-/npm/v1/keys", encoded=True)
+
+    def attestations(self, name: str, version: str) -> URL:
+        """The attestation bundles of a version.
+
+        Raises:
+            BadAnswer: (`bad_name`) no server could be asked for such a name without harm.
+        """
+        told = f"{_segment(name, '%2f')}@{_version(version)}"
+        return URL(f"{self._registry}/-/npm/v1/attestations/{told}", encoded=True)
+
     def usual_tarball(self, name: str, dist: str) -> URL | None:
         """Where every registry has a tarball; None where that takes the closer look of `tarball`.
 
@@ -158,6 +171,16 @@ def _segment(name: str, between: str) -> str:
         return quote(name, safe="")
     except UnicodeEncodeError as error:
         raise BadAnswer("bad_name", f"{name[:300]!r} is no text") from error
+
+
+def _version(version: str) -> str:
+    """A version as the end of a path segment, behind the name and an `@`."""
+    if "/" in version or "\\" in version:
+        raise BadAnswer("bad_name", f"{version[:300]!r} cannot be asked for")
+    try:
+        return quote(version, safe="+")
+    except UnicodeEncodeError as error:
+        raise BadAnswer("bad_name", f"{version[:300]!r} is no text") from error
 
 
 def _parsed(dist: str) -> URL:

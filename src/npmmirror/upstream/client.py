@@ -12,12 +12,12 @@ from npmmirror.change import Head, Page, Seq
 from npmmirror.clock import Clock
 from npmmirror.errors import UsageError
 from npmmirror.upstream.address import Addresses
-from npmmirror.upstream.body import SMALL, Caps, Spool, read_body
+from npmmirror.upstream.body import SMALL, Caps, Spool, read_body, refuse_no_json
 from npmmirror.upstream.decoding import ACCEPTED
 from npmmirror.upstream.errors import BadAnswer
 from npmmirror.upstream.feed import Listing, read_listing, read_page, read_root
 from npmmirror.upstream.limits import Limits, Timeouts, Traffic, Waits
-from npmmirror.upstream.registry import Packument, read_packument, unexpected
+from npmmirror.upstream.registry import MISSING, Packument, read_packument, unexpected
 from npmmirror.upstream.retry import Retrier
 from npmmirror.upstream.session import Answer, Headers, Session
 from npmmirror.upstream.tarball import TarballBody
@@ -28,6 +28,8 @@ T = TypeVar("T")
 # `Accept: application/json` alone: naming anything beside it can yield the abbreviated form.
 DOCUMENT: Headers = {"Accept": "application/json", "Accept-Encoding": ACCEPTED}
 BUSTING: Headers = {**DOCUMENT, "Cache-Control": "no-cache"}
+EXTRA_CAPS = Caps(4 << 20, 4 << 20)
+"""Keys are some hundred bytes, an attestation bundle of npm's some twenty thousand."""
 TARBALL: Headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -164,6 +166,15 @@ class Upstream:
         with await self._retried(lambda: self._tarball(name, url)) as answer:
             yield TarballBody(answer, self._limits.max_tarball_bytes)
 
+    async def keys(self) -> bytes | None:
+        """The registry's keys, as it serves them; None where it serves none."""
+        return await self._retried(lambda: self._extra(self._addresses.keys()))
+
+    async def attestations(self, name: str, version: str) -> bytes | None:
+        """The attestation bundles of a version, as they are served; None where there are none."""
+        url = self._addresses.attestations(name, version)
+        return await self._retried(lambda: self._extra(url))
+
     def _need_feed(self) -> None:
         if not self._addresses.has_feed:
             raise UsageError("there is no feed: set upstream.feed")
@@ -182,6 +193,17 @@ class Upstream:
             if answer.status != 200:
                 raise await unexpected(answer)
             body = await read_body(answer, self._feed_caps, self._threads)
+            return body.in_memory()
+
+    async def _extra(self, url: URL) -> bytes | None:
+        """A document of JSON beside the packuments; None where there is none."""
+        with await self._session.answer(url, DOCUMENT) as answer:
+            if answer.status in MISSING:
+                return None
+            if answer.status != 200:
+                raise await unexpected(answer)
+            body = await read_body(answer, EXTRA_CAPS, self._threads)
+            refuse_no_json(body, answer)
             return body.in_memory()
 
     async def _packument(self, url: URL, headers: Headers, spool: Spool, caps: Caps) -> Packument:
