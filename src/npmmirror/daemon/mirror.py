@@ -51,8 +51,6 @@ THREADS = 2
 RESULTS = 1
 """Groups of results that may wait for a slow disk before fetching does, beside the one whose files
 are moved and the one that is recorded."""
-EXPRESS = 8
-"""Workers for what clients of the server wait for."""
 BESIDE_REQUESTS_SECONDS = 600.0
 """How long a task may be at work beside its requests, each of which has its own time-out."""
 COMMIT_SECONDS = 30.0
@@ -113,6 +111,7 @@ class Mirror:
         self.disk = Pause(clock, longest_seconds=60.0)
         self.disks = Disks(config.storage, opened.store.look)
         self.following_since = opened.following_since
+        self._pulls = pulls_of(config) if manner.patient else 0
         limit = config.upstream.total_seconds + BESIDE_REQUESTS_SECONDS
         self.liveness = Liveness(clock, limit)
         self._manner = manner
@@ -224,7 +223,7 @@ class Mirror:
                 results,
                 workers=self.config.fetch.concurrency,
                 express=self._express[1],
-                express_workers=EXPRESS if self._manner.patient else 0,
+                express_workers=self._pulls,
             )
 
     async def begin_following(self, record: NewRecord) -> None:
@@ -401,11 +400,16 @@ def _upstream(config: Config, source: Source, threads: WorkerThreads, clock: Clo
             max_compressed_bytes=config.fetch.max_packument_bytes,
             max_tarball_bytes=config.policy.max_tarball_bytes,
         ),
-        concurrency=config.fetch.concurrency,
+        concurrency=config.fetch.concurrency + pulls_of(config),
         clock=clock,
         attempts=section.max_attempts,
         threads=threads,
     )
+
+
+def pulls_of(config: Config) -> int:
+    """How many fetches for clients of the server there may be at a time."""
+    return config.server.unheld_fetches if config.server.unheld == "fetch" else 0
 
 
 def user_agent(contact: str) -> str:

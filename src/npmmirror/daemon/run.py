@@ -23,6 +23,7 @@ from npmmirror.daemon.notify import Notifier
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.pruning import finish_early
+from npmmirror.daemon.pulling import puller_of
 from npmmirror.daemon.serving import serve_beside
 from npmmirror.daemon.signals import watch_signals
 from npmmirror.daemon.status import Live
@@ -34,6 +35,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError
 from npmmirror.memory import give_back
 from npmmirror.pipeline.follow import HeadFellError
+from npmmirror.pipeline.pull import Puller
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
@@ -105,6 +107,7 @@ class Daemon:
         self._following = FeedFollower(mirror, buffer, clock, feed=source.feed or "")
         self._follower = self._following.follower
         self._gave_up: FeedStalledError | None = None
+        self._puller: Puller | None = None
 
     async def run(self, stop: anyio.Event) -> None:
         """Work until told to stop, then drain.
@@ -123,7 +126,9 @@ class Daemon:
         async with anyio.create_task_group() as serving:
             serving.start_soon(self._mirror.telling.run)
             serving.start_soon(progress.run)
-            serving.start_soon(serve_beside, self._config, self._clock, stop)
+            self._puller = puller_of(self._mirror, stop)
+            serve = partial(serve_beside, self._config, self._clock, stop, pulling=self._puller)
+            serving.start_soon(serve)
             producers = (partial(self._follow, stop, serving), self._watch)
             await self._mirror.run(stop, *producers)
             serving.cancel_scope.cancel()
@@ -163,6 +168,8 @@ class Daemon:
             )
             tasks.start_soon(_once, following, work_list)
             tasks.start_soon(_once, following, self._cold_start.run)
+            if self._puller is not None:
+                tasks.start_soon(_once, following, self._puller.run)
             tasks.start_soon(_once, following, self._mirror.keys.run)
             while True:
                 cursor, watermark = await self._patient_standing()

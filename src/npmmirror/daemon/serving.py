@@ -9,6 +9,7 @@ from npmmirror.clock import Clock
 from npmmirror.config import Config
 from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.signals import watch_signals
+from npmmirror.pulled import Pulling
 from npmmirror.server.app import App
 from npmmirror.server.listener import AddressTakenError, Listener
 from npmmirror.server.opening import open_resources
@@ -33,6 +34,8 @@ async def serve(
         NpmmirrorError: there is no mirror, or the address cannot be listened on.
     """
     await index_of(config)
+    if config.server.unheld == "fetch":
+        log.warning("unheld_hidden", detail='server.unheld = "fetch" is for run alone')
     stop = stop or anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
@@ -48,15 +51,20 @@ async def serve(
 
 
 async def serve_beside(
-    config: Config, clock: Clock, draining: anyio.Event, *, started: anyio.Event | None = None
+    config: Config,
+    clock: Clock,
+    draining: anyio.Event,
+    *,
+    pulling: Pulling | None = None,
+    started: anyio.Event | None = None,
 ) -> None:
     """The daemon's own server, until cancelled; `draining` is set once the daemon is told to stop.
 
-    An address that is taken stops no mirror: it is tried again until it is free.
+    `pulling` fetches what is not held, where that is wanted. An address that is taken stops no mirror: it is tried again until it is free.
     """
     if not config.server.listen:
         return
-    async with open_resources(config.server, config.storage) as resources:
+    async with open_resources(config.server, config.storage, pulling) as resources:
         app = App(resources)
         while True:
             try:

@@ -159,7 +159,9 @@ class Puller:
         refused = self._remembered(key) or self._unwanted(key) or self._hindered()
         if refused is not None:
             return refused
-        if self._tasks is None or len(self._pulls) >= self._most:
+        if self._tasks is None:
+            return Refused(503, "starting", SOON)
+        if len(self._pulls) >= self._most:
             return Refused(503, "busy", SOON)
         pull = self._pulls[key] = _Pull()
         self._tasks.start_soon(self._fetch, key, pull)

@@ -13,6 +13,7 @@ _WORDS: Final = {
     "policy": "The mirror's policy does not want this package",
     "too_large": "The mirror takes no tarball of this size",
     "busy": "Too many tarballs are being fetched at once",
+    "starting": "The mirror is being started",
     "draining": "The mirror is being stopped",
     "disk": "The mirror has no room to fetch it now",
     "upstream": "Upstream cannot be reached now",
