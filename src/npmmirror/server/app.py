@@ -15,6 +15,7 @@ from npmmirror.server.guard import READING, Tokens, read_only
 from npmmirror.server.live import LiveStock, LiveTarballPart
 from npmmirror.server.pulled_tarballs import RefusedError, refusal
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart
+from npmmirror.server.replication.part import ReplicationPart
 from npmmirror.server.resources import Part, Resources
 from npmmirror.server.views import past_parts, raw_parts
 
@@ -37,6 +38,7 @@ class App:
         self._section = resources.section
         self._addresses = resources.addresses
         self._tokens = Tokens(resources.section.tokens)
+        self.replication = ReplicationPart(resources, lambda: self.draining)
         self._parts = table(resources, self)
         self._memo: dict[tuple[str, str], Asked | Refused] = {}
         self._answering = 0
@@ -118,6 +120,7 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
     parts: dict[tuple[ViewKind, Route], Part] = {}
     parts |= _live(resources)
     parts |= past_parts(resources, resources.visibility.past) | raw_parts(resources)
+    parts[ViewKind.LIVE, Route.REPLICATE] = app.replication
     for view in ViewKind:
         parts[view, Route.PING] = PingPart(lambda: app.draining)
         parts[view, Route.WHOAMI] = WhoamiPart()

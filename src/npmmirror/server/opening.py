@@ -11,6 +11,7 @@ from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
 from npmmirror.server.lists import read_withheld
 from npmmirror.server.ready import DataVersion, ReadyAnswers
+from npmmirror.server.replication.news import News
 from npmmirror.server.resources import Resources
 from npmmirror.server.stock import Stock
 from npmmirror.server.visibility import Visibility
@@ -41,10 +42,11 @@ async def open_resources(
             WorkerThreads(FILE_THREADS, "npmmirror-served", patience=HUNG_SECONDS)
         )
         index = await stack.enter_async_context(await IndexReader.open(storage.index_path))
-        version = DataVersion(storage.index_path)
+        version, waited = DataVersion(storage.index_path), DataVersion(storage.index_path)
         stack.callback(version.close)
+        stack.callback(waited.close)
         captures = stack.enter_context(CaptureReader(storage.data_dir / "captures"))
         stock = Stock(lambda: index, captures, storage.packages_path, threads)
         ready = ReadyAnswers(section.cache_bytes, version.has_changed)
-        addresses = Addresses(section)
-        yield Resources(section, stock, ready, threads, files, addresses, visibility, pulling)
+        addresses, news = Addresses(section), News(waited.has_changed)
+        yield Resources(section, stock, ready, threads, files, addresses, visibility, news, pulling)

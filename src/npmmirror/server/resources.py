@@ -9,6 +9,7 @@ from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
 from npmmirror.server.asked import Asked
 from npmmirror.server.ready import ReadyAnswers
+from npmmirror.server.replication.news import News
 from npmmirror.server.stock import Stock
 from npmmirror.server.visibility import Visibility
 from npmmirror.worker_threads import WorkerThreads
@@ -19,7 +20,7 @@ class Resources:
     """The stock, the cache and the threads of one server.
 
     `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang.
-    `pulling` is who fetches what is not held; None: nobody does.
+    `news` tells of commits to the index. `pulling` is who fetches what is not held; None: nobody does.
     """
 
     section: ServerSection
@@ -29,6 +30,7 @@ class Resources:
     files: WorkerThreads
     addresses: Addresses
     visibility: Visibility
+    news: News
     pulling: Pulling | None = None
 
     @property
