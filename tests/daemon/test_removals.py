@@ -174,6 +174,21 @@ async def test_a_package_that_comes_back_is_restored(mirror: Open) -> None:
         assert (await listed(here))["gone"] == []
 
 
+async def test_a_lagging_404_does_not_end_the_change_that_restores_a_package(mirror: Open) -> None:
+    """A cache that lags answers "not there" once more: the package is looked at again."""
+    async with mirror(policy={**AT_ONCE, "confirm_removal_answers": 1}) as here:
+        registry = here.upstream.registry
+        registry.publish("a", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.remove("a")
+            await here.at_head()
+            registry.publish("a", "2.0.0")
+            registry.serve_stale("a", 1)
+            await here.until(lambda status: status["totals"]["packages"].get("live") == 1)
+    assert "package_restored" in events(here, "a")
+
+
 async def test_an_answer_in_between_starts_counting_over(mirror: Open) -> None:
     """404, 404, the document, 404, 404: no three in a row."""
     async with mirror(policy={"confirm_removal_hours": SECONDS, "tarballs": "none"}) as here:

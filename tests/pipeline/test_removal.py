@@ -97,7 +97,18 @@ def test_what_is_held_goes_on_being_confirmed() -> None:
 
 def test_a_package_that_was_removed_before_is_no_news() -> None:
     """Nothing changes, nothing is tried again."""
-    assert RULE.judge(Known(state="removed"), CHANGED, None, NOW) == Mirrored(changed=False)
+    removed = Known(state="removed", rev=CHANGED.rev)
+    assert RULE.judge(removed, CHANGED, None, NOW) == Mirrored(changed=False)
+
+
+def test_a_package_that_was_removed_and_is_announced_again_is_looked_at_again() -> None:
+    """A cache may not know it yet; as many answers as prove a removal prove that it is still gone."""
+    removed = Known(state="removed", rev="3-c")
+    assert isinstance(RULE.judge(removed, CHANGED, None, NOW), Failed)
+    assert isinstance(RULE.judge(removed, None, row(2, hours_ago=1), NOW), Failed)
+    assert RULE.judge(removed, None, row(3, hours_ago=1), NOW) == Mirrored(changed=False)
+    for old in (DELETED, replace(CHANGED, rev="3-c"), replace(CHANGED, rev=None), None):
+        assert RULE.judge(removed, old, None, NOW) == Mirrored(changed=False)
 
 
 def test_a_package_that_was_never_held() -> None:

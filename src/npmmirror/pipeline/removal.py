@@ -52,7 +52,7 @@ class RemovalRule:
         if known is None or known.state in {"", "erased"}:
             return self._never_held(change)
         if known.state == "removed":
-            return Mirrored(changed=False)
+            return self._still_gone(known, change, row)
         count, first = 1 + answers_before(row, change), first_answer(row, change, now)
         proven = first + timedelta(hours=self.hours)
         if count >= self.answers and now >= proven:
@@ -64,6 +64,19 @@ class RemovalRule:
     def later(self, now: datetime) -> datetime:
         """When to look again at a package whose removal is held, or was discarded."""
         return now + timedelta(hours=self.hours or 1.0)
+
+    def _still_gone(self, known: Known, change: Change | None, row: WorkItem | None) -> Outcome:
+        """It was published again, and a cache does not know it yet; or else it is as it was."""
+        if change is not None:
+            announced, deleted = change.rev, change.deleted
+        elif row is not None and row.reason in ANSWERS:
+            announced, deleted = row.rev, row.deleted
+        else:
+            return Mirrored(changed=False)
+        news = not deleted and announced is not None and announced != known.rev
+        if not news or answers_before(row, change) >= self.answers:
+            return Mirrored(changed=False)
+        return Failed(NOT_FOUND, None, detail="announced by the feed")
 
     @staticmethod
     def _never_held(change: Change | None) -> Outcome:
