@@ -109,7 +109,7 @@ class PastStock:
         if found is None:
             return 404, f"{asked.name} was not captured by {moment.committed_at}"
         if found.erased:
-            return 410, f"What was captured of {asked.name} by {moment.committed_at} was erased"
+            return 410, f"what was captured of {asked.name} by {moment.committed_at} was erased"
         if found.removed is not None:
             return 404, f"{asked.name} was gone upstream at {moment.committed_at}"
         return None
@@ -148,13 +148,9 @@ class PastPart(Part):
         """See `Part`."""
         moment = await self._moments.of(asked.view.bound)
         if isinstance(moment, Refusal):
-            return error(400, _sentence(moment.sentence))
+            return error(400, moment.sentence)
         answer = await self._part.answer(request, asked)
         if answer.status != 404 or not asked.name:
             return answer
         why = await self._past.why(asked)
-        return answer if why is None else error(why[0], _sentence(why[1]))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        return answer if why is None else error(why[0], why[1])
