@@ -28,7 +28,10 @@ def main() -> None:
 async def serve(options: argparse.Namespace) -> None:
     """Serve, take commands, and let steps happen by themselves where asked to."""
     registry = ScriptedRegistry(
-        seed=options.seed, opaque_seqs=options.opaque_seqs, without_revs=options.without_revs
+        seed=options.seed,
+        opaque_seqs=options.opaque_seqs,
+        without_revs=options.without_revs,
+        signs=options.signs,
     )
     fill(registry, options.packages, options.seed)
     if options.write:
@@ -72,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     add("--publish-every", type=float, metavar="SECONDS", help="let a step happen again and again")
     add("--opaque-seqs", action="store_true", help="seqs are strings, as CouchDB's")
     add("--without-revs", action="store_true", help="documents hold no _rev")
+    add("--signs", action="store_true", help="releases are signed, some are attested")
     return parser.parse_args()
 
 

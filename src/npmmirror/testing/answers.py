@@ -116,6 +116,8 @@ def _range(said: str, length: int) -> tuple[int, int] | None:
 def _other(registry: ScriptedRegistry, asked: Asked) -> Answer:
     if asked.path == "/-/ping":
         return json_answer(200, {})
+    if asked.file is not None and (served := registry.beside(asked.file)) is not None:
+        return Answer(200, {"Content-Type": "application/json"}, served)
     if asked.path == "/-/whoami":
         return json_answer(401, {"error": "unauthorized"})
     if asked.version is not None and (revision := registry.read(asked.name or "")):

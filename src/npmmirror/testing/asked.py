@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 FEED_PREFIX = "/-/feed"
+_ATTESTATIONS = "/-/npm/v1/attestations/"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request. `path` is as it came, percent-encoding and query included.
 
-    `scope` is `packument`, `tarball`, `feed` (`_changes`), `all_docs`, `root` (of the feed) or
-    `other`. `name` is the package of a packument or a tarball, `file` the decoded path of a
-    tarball, `version` the version or tag of a single manifest.
+    `scope` is `packument`, `tarball`, `feed` (`_changes`), `all_docs`, `root` (of the feed), `keys`,
+    `attestations` or `other`. `name` is the package of a packument, a tarball or attestations,
+    `file` the decoded path of what is neither a packument nor of the feed, `version` the version or tag of a single manifest.
     """
 
     method: str
@@ -49,6 +50,11 @@ def _registry_scope(bare: str) -> tuple[str, str | None, str | None, str | None]
     before, dash, _ = bare.rpartition("/-/")
     if dash and before and not bare.startswith("/-/npm/"):
         return "tarball", unquote(before[1:]), unquote(bare), None
+    if bare == "/-/npm/v1/keys":
+        return "keys", None, bare, None
+    if bare.startswith(_ATTESTATIONS):
+        name = unquote(bare.removeprefix(_ATTESTATIONS)).rpartition("@")[0]
+        return "attestations", name, unquote(bare), None
     if bare.startswith("/-/") or bare == "/":
         return "other", None, None, None
     parts = bare[1:].split("/")

@@ -35,7 +35,7 @@ class Commands:
 
     Besides `CHANGES` there are `put_document` (`name`, `text`), `step` (`count`), `fault` (`fault`,
     `scope`, `name`, `times`, `chance`), `heal`, `played`, `release`, `state`, `count` (`scope`,
-    `name`) and `head`, and what `more` adds.
+    `name`), `head` and `rotate_keys` (`at`), and what `more` adds.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Commands:
             "state": registry.state,
             "count": upstream.count,
             "head": lambda: registry.feed.served(registry.feed.head),
+            "rotate_keys": self._rotate_keys,
             **(more or {}),
         }
 
@@ -70,6 +71,11 @@ class Commands:
     def step(self, count: int = 1) -> list[tuple[str, str]]:
         """Let steps of the history happen; the packages that changed, and how."""
         return [change for _ in range(count) for change in self._history.step()]
+
+    def _rotate_keys(self, at: str) -> None:
+        if self._upstream.registry.signing is None:
+            raise ValueError("this registry does not sign")
+        self._upstream.registry.signing.rotate(at)
 
     def _fault(self, fault: dict[str, Any], scope: str = "*", **options: Any) -> None:
         self._upstream.fault(scope, fault_from(fault), **options)  # type: ignore[arg-type]  # a word from outside

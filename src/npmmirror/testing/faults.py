@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-Scope = Literal["packument", "tarball", "feed", "all_docs", "root", "other", "*"]
+Scope = Literal[
+    "packument", "tarball", "feed", "all_docs", "root", "keys", "attestations", "other", "*"
+]
 
 
 @dataclass(frozen=True, slots=True)

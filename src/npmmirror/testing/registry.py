@@ -17,10 +17,12 @@ from npmmirror.testing import manifest as manifests, tarball as tarballs
 from npmmirror.testing.feed import Feed
 from npmmirror.testing.release import Release, build, merged, owner, stamp
 from npmmirror.testing.revision import Body, Revision
+from npmmirror.testing.signing import Signature, Signing, attestations_path, bundle_of
 
 Announce = Literal["now", "late", "never"]
 """When the row of a change appears: with it, at `reveal`, or only with the next change."""
 
+KEYS_PATH = "/-/npm/v1/keys"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -51,6 +53,8 @@ class ScriptedRegistry:
         opaque_seqs: seqs are strings as CouchDB's are.
         without_revs: documents hold no `_rev`, as those of a plain copy of a registry.
         gaps: the feed's seqs have gaps.
+        signs: releases are signed with a key of its own, which is served (`signing`); else
+            signatures only have the right form, and no keys are served.
     """
 
     def __init__(
@@ -63,8 +67,11 @@ class ScriptedRegistry:
         opaque_seqs: bool = False,
         without_revs: bool = False,
         gaps: bool = True,
+        signs: bool = False,
     ) -> None:
         self.base = base
+        self.signing = Signing(seed) if signs else None
+        self._bundles: dict[str, bytes] = {}
         self.feed = Feed(seed=seed, opaque=opaque_seqs, gaps=gaps)
         self._seed = seed
         self._without_revs = without_revs
@@ -85,6 +92,8 @@ class ScriptedRegistry:
         tag: str | None = "latest",
         at: str | None = None,
         publisher: str | None = None,
+        signature: Signature = "good",
+        attested: bool = False,
         announce: Announce = "now",
     ) -> str:
         """Publish a version and let `tag` name it; the rev that the package has now.
@@ -92,7 +101,17 @@ class ScriptedRegistry:
         Raises:
             ValueError: the package had that version before: npm never uses one again.
         """
-        release = Release(version, files, manifest or {}, dist or {}, archive, at, publisher)
+        release = Release(
+            version,
+            files,
+            manifest or {},
+            dist or {},
+            archive,
+            at,
+            publisher,
+            signature,
+            attested=attested,
+        )
         return self.publish_all(name, [release], tag=tag, announce=announce)
 
     def publish_all(
@@ -114,8 +133,10 @@ class ScriptedRegistry:
                 raise ValueError(f"{name}@{newest} was published before")
             used.add(newest)
             at = release.at or self._now()
-            versions[newest], archive = build(name, release, base=self.base)
+            versions[newest], archive = build(name, release, base=self.base, signing=self.signing)
             self._files[tarballs.path_of(name, newest)] = Body(archive)
+            if release.attested:
+                self.attest(name, newest, bundle_of(name, newest))
             _stamp(times, at, newest)
         tags = {**was.tags, tag: newest} if tag else was.tags
         further = {**was.extra, **(extra or {})}
@@ -242,6 +263,25 @@ class ScriptedRegistry:
     def replace_tarball(self, name: str, version: str, body: bytes) -> None:
         """Serve other bytes than those that the manifest tells of."""
         self._files[tarballs.path_of(name, version)] = Body(body)
+
+    def attest(self, name: str, version: str, bundle: bytes | None) -> None:
+        """Serve these bytes as a version's attestations, or none (None)."""
+        path = attestations_path(name, version)
+        if bundle is None:
+            self._bundles.pop(path, None)
+        else:
+            self._bundles[path] = bundle
+
+    def attestations(self, name: str, version: str) -> bytes | None:
+        """What is served as a version's attestations; None where nothing is."""
+        return self._bundles.get(attestations_path(name, version))
+
+    def beside(self, path: str) -> bytes | None:
+        """What is served beside packages at a decoded path: keys, attestations."""
+        if path == KEYS_PATH:
+            signing = self.signing
+            return signing.document if signing is not None and signing.served else None
+        return self._bundles.get(path)
 
     def set_time(self, moment: str) -> None:
         """Let the time of the next changes go on from `moment` (ISO, with its zone)."""

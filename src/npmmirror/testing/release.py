@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from npmmirror.testing import manifest as manifests, tarball as tarballs
+from npmmirror.testing.signing import PROVENANCE, Signature, Signing, attestations_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Release:
     """A version to publish. What is None is invented.
 
     `manifest` overrides keys of the invented manifest and `dist` those of its `dist`; a value of
-    None takes the key out.
+    None takes the key out. `signature` counts where the registry signs at all; `attested` has the
+    manifest tell of attestations.
     """
 
     version: str
@@ -25,9 +27,13 @@ class Release:
     archive: bytes | None = None
     at: str | None = None
     publisher: str | None = None
+    signature: Signature = "good"
+    attested: bool = False
 
 
-def build(name: str, release: Release, *, base: str) -> tuple[bytes, bytes]:
+def build(
+    name: str, release: Release, *, base: str, signing: Signing | None = None
+) -> tuple[bytes, bytes]:
     """The manifest and the tarball; `base` is the registry that `dist.tarball` names."""
     version = release.version
     files = release.files or {
@@ -36,6 +42,12 @@ def build(name: str, release: Release, *, base: str) -> tuple[bytes, bytes]:
     }
     archive = tarballs.pack(files) if release.archive is None else release.archive
     dist = manifests.dist_of(name, version, archive=archive, files=files, base=base)
+    if signing is not None:
+        signed = signing.sign(name, version, dist["integrity"], release.signature)
+        dist = merged(dist, {"signatures": signed or None})
+    if release.attested:
+        url = base + attestations_path(name.replace("/", "%2f"), version)
+        dist["attestations"] = {"url": url, "provenance": {"predicateType": PROVENANCE}}
     publisher = release.publisher or owner(name)
     made = manifests.make(name, version, publisher=publisher, dist=merged(dist, release.dist))
     return orjson.dumps(merged(made, release.manifest)), archive
