@@ -14,6 +14,6 @@ as it stood once (`/-/at/<moment>/…`). `Asked.view` says which, with its base 
 parts of `registry` and `tarballs` serve any view: they are given how a package stands in it
 (`Standing`), what of a document is shown (`Visible`), and which tarball a file name means (`Finding`).
 
-A ready answer is good until somebody commits to the index, in whatever process: `ready.DataVersion`.
-So processes that serve one mirror need not know of each other.
+A ready answer is good until its package changes, by whatever process (`changes`). So processes that
+serve one mirror need not know of each other.
 """

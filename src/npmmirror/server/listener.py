@@ -4,7 +4,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import Final
 
 import anyio
 import structlog
@@ -130,8 +130,7 @@ def _cut(connection: web.RequestHandler) -> None:
 
 
 def _transport(connection: web.RequestHandler) -> asyncio.Transport | None:
-    # uvloop's are of no class that asyncio has.
-    return cast("asyncio.Transport | None", connection.transport)
+    return connection.transport
 
 
 def _url(address: tuple[str, int]) -> str:

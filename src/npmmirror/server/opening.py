@@ -9,8 +9,9 @@ from npmmirror.config import ServerSection, StorageSection
 from npmmirror.index import IndexReader
 from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
+from npmmirror.server.changes import Changes, DataVersion
 from npmmirror.server.lists import read_withheld
-from npmmirror.server.ready import DataVersion, ReadyAnswers
+from npmmirror.server.ready import ReadyAnswers
 from npmmirror.server.replication.news import News
 from npmmirror.server.resources import Resources
 from npmmirror.server.stock import Stock
@@ -47,6 +48,6 @@ async def open_resources(
         stack.callback(waited.close)
         captures = stack.enter_context(CaptureReader(storage.data_dir / "captures"))
         stock = Stock(lambda: index, captures, storage.packages_path, threads)
-        ready = ReadyAnswers(section.cache_bytes, version.has_changed)
+        ready = ReadyAnswers(section.cache_bytes, Changes(version).look)
         addresses, news = Addresses(section), News(waited.has_changed)
         yield Resources(section, stock, ready, threads, files, addresses, visibility, news, pulling)

@@ -53,7 +53,9 @@ class _OfDocument(Part):
         key = (asked.route, view.base, asked.name, asked.rest, form, encoding)
         found = self._ready.known(key)
         if found is None:
-            found = await self._ready.made(key, partial(self._make, asked, form, encoding))
+            found = await self._ready.made(
+                key, partial(self._make, asked, form, encoding), asked.name
+            )
         return send(request, found)
 
     def _form(self, accept: str) -> Form:
