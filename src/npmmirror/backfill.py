@@ -33,8 +33,8 @@ class Backfill(msgspec.Struct):
 
     `after` is the last name of the feed's list that was dealt with, `offset` the byte of the file
     of names to go on at. `listed` names were read of `total`; of them `queued` were put on the work
-    list, `waiting` were on it, `left_out` are not wanted, the rest is current. `listed_all`: there
-    are no more.
+    list, `waiting` were on it, `woken` were on it as dead letters, `left_out` are not wanted, the
+    rest is current. `listed_all`: there are no more.
     """
 
     wish: Wish
@@ -46,13 +46,14 @@ class Backfill(msgspec.Struct):
     queued: int = 0
     waiting: int = 0
     left_out: int = 0
+    woken: int = 0
     listed_all: bool = False
     paused: bool = False
 
     @property
     def current(self) -> int:
         """How many names need nothing."""
-        return self.listed - self.queued - self.waiting - self.left_out
+        return self.listed - self.queued - self.waiting - self.woken - self.left_out
 
     def to_text(self) -> str:
         """As the index keeps it."""
@@ -92,6 +93,7 @@ class Backfill(msgspec.Struct):
             "current": self.current,
             "left_out": self.left_out,
             "waiting": self.waiting,
+            "woken": self.woken,
             "untried": untried,
             "failed": failed,
             "per_second": None if per_second is None else round(per_second, 1),

@@ -428,6 +428,26 @@ async def test_the_feed_may_be_away_meanwhile(mirror: Open) -> None:
         assert held(here) == set(names)
 
 
+async def test_what_was_given_up_is_brought_again(mirror: Open) -> None:
+    """By a list and by a file alike: a dead letter is no reason to leave a package out."""
+    async with mirror(fetch={"max_attempts": 1}) as here:
+        registry, upstream = here.upstream.registry, here.upstream
+        for name in ("a", "b", "c"):
+            registry.publish(name, "1.0.0")
+        async with here.running():
+            await here.at_head()
+            for name in ("b", "c"):
+                upstream.fault("packument", faults.Status(403), name=name, times=2)
+                registry.publish(name, "1.1.0")
+            await here.until(lambda status: status["dead_letters"] == {"http_403": 2})
+        report = await alone(here, Wish())
+        assert (report["woken"], report["queued"], report["current"]) == (2, 0, 1)
+        report = await alone(here, Wish("file"), lines("c"))
+        assert (report["woken"], report["queued"]) == (1, 0)
+        assert tarballs(here) == 4
+        assert here.rows("SELECT not_before FROM work_list") == [(None,)]
+
+
 async def test_an_erased_package_is_not_brought_back(mirror: Open) -> None:
     """Whoever lists it is not whoever had it erased."""
     async with mirror(**NOW) as here:

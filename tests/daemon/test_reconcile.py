@@ -16,6 +16,7 @@ from npmmirror.pipeline.reconcile import Asked, ListingRefusedError
 from npmmirror.testing import faults
 from npmmirror.testing.asked import Asked as Request
 from tests.daemon.conftest import Open, RunningMirror
+from tests.daemon.test_following import held
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +189,40 @@ async def test_what_is_on_the_work_list_is_no_finding(mirror: Open) -> None:
             await here.until(lambda status: status["work_list"])
         report = await alone(here)
     assert found(report) == NONE
+
+
+async def test_what_was_given_up_is_tried_again(mirror: Open) -> None:
+    """A missing package and an older one, whose changes are finished and ended as dead letters."""
+    async with whole(mirror, fetch={"max_attempts": 1}) as here:
+        registry, upstream = here.upstream.registry, here.upstream
+        for name in ("p001", "new"):
+            upstream.fault("packument", faults.Status(403), name=name, times=1)
+        async with here.running():
+            registry.publish("p001", "1.1.0")
+            registry.publish("new", "1.0.0")
+            await here.until(lambda status: status["dead_letters"] == {"http_403": 2})
+        report = await alone(here)
+        assert found(report) == NONE | {"missing": 1, "older": 1}
+        assert (report["queued"], report["woken"], report["waiting"]) == (0, 2, 0)
+        assert here.work_list("p001")[""].attempts == 0
+        async with here.running():
+            await here.at_head()
+        assert held(here, "p001") == {"1.0.0", "1.1.0"}
+        assert held(here, "new") == {"1.0.0"}
+
+
+async def test_what_the_process_died_of_is_not_woken(mirror: Open) -> None:
+    """That would have it die again, every week."""
+    async with whole(mirror) as here:
+        execute(
+            here,
+            "INSERT INTO work_list (package_id, item, reason, attempts, deleted, since, detail) "
+            "SELECT id, '', 'sudden_deaths', 1, 0, '', '' FROM packages WHERE name = 'p001'",
+        )
+        execute(here, "UPDATE packages SET state = 'removed' WHERE name = 'p001'")
+        report = await alone(here)
+        assert (found(report), report["waiting"], report["woken"]) == (NONE, 1, 0)
+        assert here.rows("SELECT not_before FROM work_list") == [(None,)]
 
 
 async def test_an_empty_list_is_refused(mirror: Open) -> None:

@@ -207,10 +207,11 @@ def _conclude(report: Report) -> None:
     if report["state"] == "none":
         say("there is nothing to bring")
         return
+    woken = f"{report['woken']:,} dead letters woken, " if report["woken"] else ""
     say(
         f"{plural(report['listed'], 'name')} listed: {report['queued']:,} brought, "
         f"{report['current']:,} current, {report['waiting']:,} on the work list before, "
-        f"{report['left_out']:,} left out"
+        f"{woken}{report['left_out']:,} left out"
     )
     if report["state"] == "paused":
         complain("it is paused; `npmmirror backfill --resume` goes on")

@@ -117,6 +117,10 @@ def _conclude(report: Report) -> None:
         complain(f"what is not listed was left alone: {visible(report['disbelieved'])}")
     found = sum(report[kind] for kind in _KINDS)
     queued = plural(report["queued"], "package")
+    if report["woken"]:
+        queued += f" queued, {plural(report['woken'], 'dead letter')} woken"
+    else:
+        queued += " queued"
     if not found and report["waiting"]:
         say("nothing else to fetch or to look at")
     elif not found:
@@ -125,7 +129,7 @@ def _conclude(report: Report) -> None:
     elif report["dry_run"]:
         say("nothing was queued (--dry-run)")
     elif report["by_daemon"]:
-        say(f"{queued} queued; the daemon looks at them now (`npmmirror status`)")
+        say(f"{queued}; the daemon looks at them now (`npmmirror status`)")
     else:
-        say(f"{queued} queued; `npmmirror run` looks at them, or `npmmirror retry`")
+        say(f"{queued}; `npmmirror run` looks at them, or `npmmirror retry`")
     say(f"report: {visible(report['report'])}")

@@ -204,6 +204,7 @@ class ColdStart:
             returned=tally.found["returned"],
             unlisted=tally.found["unlisted"],
             queued=tally.queued,
+            woken=tally.woken,
             disbelieved=tally.disbelieved,
         )
         return told | {"report": str(path)}

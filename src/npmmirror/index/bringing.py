@@ -28,22 +28,40 @@ _NAMES: Final = (
     "INSERT INTO packages (name) SELECT value ->> 0 FROM json_each(?) WHERE true "
     "ON CONFLICT DO NOTHING"
 )
+# A dead letter is woken, but for one that the process died of: a person has to say so.
+DEAD_LETTER: Final = "w.not_before IS NULL AND w.reason <> 'sudden_deaths'"
+OVERDUE: Final = (
+    f"(w.package_id IS NOT NULL AND {DEAD_LETTER} "
+    "AND coalesce(CAST({listed} AS INTEGER) > CAST(p.rev AS INTEGER), 1))"
+)
+"""Whether a dead letter stands for a revision that is not captured; its change counts as finished."""
+_STANDS: Final = (
+    f"CASE WHEN w.package_id IS NULL THEN 'new' WHEN {DEAD_LETTER} THEN 'dead' ELSE 'waits' END"
+)
 # An erased package stays erased: whoever lists it is not whoever had it erased.
 _WANTED: Final = f"""
-SELECT p.id, j.value ->> 1, w.package_id IS NOT NULL
+SELECT p.id, j.value ->> 1, {_STANDS}
 FROM json_each(?1) AS j CROSS JOIN packages AS p ON p.name = j.value ->> 0
 LEFT JOIN finished AS f ON f.package_id = p.id
 LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
 WHERE p.state IN ('', 'removed')
    OR (p.state <> 'erased'
-       AND (?2 OR CAST(j.value ->> 1 AS INTEGER) > {GENERATION_HELD}))
+       AND (?2 OR CAST(j.value ->> 1 AS INTEGER) > {GENERATION_HELD}
+            OR {OVERDUE.format(listed="j.value ->> 1")}))
 """  # noqa: S608  a constant
-_UNLISTED: Final = """
-SELECT p.id, NULL, w.package_id IS NOT NULL
+_UNLISTED: Final = f"""
+SELECT p.id, NULL, {_STANDS}
 FROM json_each(?1) AS j CROSS JOIN packages AS p ON p.name = j.value ->> 0
 LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
 WHERE p.state IN ('live', 'unpublished', 'security_hold')
-"""
+"""  # noqa: S608  a constant
+_WAKE: Final = Batch(
+    "UPDATE work_list SET attempts = 0, not_before = k.column2, "
+    "deleted = deleted AND NOT coalesce(CAST(k.column3 AS INTEGER) > CAST(rev AS INTEGER), 0), "
+    "rev = iif(CAST(k.column3 AS INTEGER) > coalesce(CAST(rev AS INTEGER), 0), k.column3, rev) "
+    "FROM (VALUES {rows}) AS k WHERE package_id = k.column1 AND item = ''",
+    3,
+)
 _PUT: Final = Batch(
     "INSERT OR IGNORE INTO work_list "
     "(package_id, item, reason, not_before, attempts, rev, deleted, since, detail, origin) "
@@ -69,14 +87,18 @@ class Bringing:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What became of them: `queued` are new rows; `waiting` had one before; the rest need none."""
+    """What became of them: `queued` are new rows; `waiting` had one before; the rest need none.
+
+    `woken` had one that was given up: it is due again, with all attempts before it.
+    """
 
     queued: int = 0
     waiting: int = 0
+    woken: int = 0
 
 
 async def bring(now: Transaction, names: Sequence[Name], how: Bringing) -> Brought:
-    """Put rows for the packuments of these packages, where they are wanted and none is there."""
+    """Put rows for the packuments of these packages, where they are wanted and none has its turn."""
     revs = {storable(name): rev for name, rev in names}
     given = orjson.dumps(list(revs.items())).decode()
     if how.unlisted:
@@ -86,11 +108,13 @@ async def bring(now: Transaction, names: Sequence[Name], how: Bringing) -> Broug
         wanted = await now.rows(_WANTED, (given, how.ask_again))
     rows = [
         (package, "", how.reason, how.at, 0, rev, 0, how.at, "", how.origin)
-        for package, rev, waits in wanted
-        if not waits
+        for package, rev, stands in wanted
+        if stands == "new"
     ]
+    dead = [(package, how.at, rev) for package, rev, stands in wanted if stands == "dead"]
     await now.run_batch(_PUT, rows)
-    return Brought(len(rows), len(wanted) - len(rows))
+    await now.run_batch(_WAKE, dead)
+    return Brought(len(rows), len(wanted) - len(rows) - len(dead), len(dead))
 
 
 async def untried(now: Transaction, who: str, most: int) -> int:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from npmmirror.index.bringing import GENERATION_HELD
+from npmmirror.index.bringing import DEAD_LETTER, GENERATION_HELD, OVERDUE
 from npmmirror.index.schema import IndexUnavailableError
 from npmmirror.sqlite import Batch, Database, FileKind, Transaction, storable
 
@@ -48,7 +48,8 @@ _LISTED: Final = Batch(
 _DISMISSED: Final = Batch("DELETE FROM found WHERE id IN (VALUES {rows})", 1)
 _CHANGED: Final = Batch("INSERT OR IGNORE INTO changed VALUES {rows}", 1)
 _WAITS: Final = (
-    "EXISTS (SELECT 1 FROM old.work_list AS w WHERE w.package_id = p.id AND w.item = '')"
+    "EXISTS (SELECT 1 FROM old.work_list AS w "  # noqa: S608  constants
+    f"WHERE w.package_id = p.id AND w.item = '' AND NOT ({DEAD_LETTER}))"
 )
 _UNCHANGED: Final = "NOT EXISTS (SELECT 1 FROM changed AS c WHERE c.name = {name})"
 _COMPARE: Final = f"""
@@ -58,10 +59,12 @@ SELECT CASE WHEN p.id IS NULL OR p.state = '' THEN 'missing'
     l.name, l.rev, p.rev, f.package_id IS NOT NULL, {_WAITS}
 FROM listed AS l LEFT JOIN old.packages AS p ON p.name = l.name
 LEFT JOIN old.finished AS f ON f.package_id = p.id
+LEFT JOIN old.work_list AS w ON w.package_id = p.id AND w.item = ''
 WHERE l.id > ?1 AND l.id <= ?2
     AND ((p.id IS NULL AND ?3) OR (p.state = '' AND (?3 OR f.package_id IS NOT NULL))
          OR p.state = 'removed'
-         OR (p.state NOT IN ('', 'erased') AND CAST(l.rev AS INTEGER) > {GENERATION_HELD}))
+         OR (p.state NOT IN ('', 'erased')
+             AND (CAST(l.rev AS INTEGER) > {GENERATION_HELD} OR {OVERDUE.format(listed="l.rev")})))
     AND {_UNCHANGED.format(name="l.name")}
 """  # noqa: S608  constants
 # Of a mirror that was only ever to have what is announced, the rest is counted.
@@ -83,7 +86,8 @@ WHERE p.id > ?1 AND p.id <= ?2 AND p.state IN ('live', 'security_hold')
 class Difference(NamedTuple):
     """What differs: the revision listed, and the one held.
 
-    `announced`: the feed told this mirror of the package once. `waits`: it is on the work list.
+    `announced`: the feed told this mirror of the package once. `waits`: it has its turn on the work
+    list still.
     """
 
     id: int

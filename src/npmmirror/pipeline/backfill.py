@@ -262,6 +262,7 @@ class Backfiller:
         def note(brought: Brought) -> Resumption:
             after.queued += brought.queued
             after.waiting += brought.waiting
+            after.woken += brought.woken
             return _note(after)
 
         async with self._changing:
@@ -299,6 +300,7 @@ class Backfiller:
             queued=state.queued,
             current=state.current,
             left_out=state.left_out,
+            woken=state.woken,
             failed=self.ended.get("failed"),
         )
 

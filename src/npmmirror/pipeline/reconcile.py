@@ -73,6 +73,7 @@ class Tally:
     found: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     waiting: int = 0
     queued: int = 0
+    woken: int = 0
     disbelieved: str | None = None
 
     def to_json(self) -> Report:
@@ -85,6 +86,7 @@ class Tally:
             "waiting": self.waiting,
             "not_expected": self.not_expected,
             "queued": self.queued,
+            "woken": self.woken,
             "disbelieved": self.disbelieved,
         }
 
@@ -261,11 +263,10 @@ class Reconciliation:
             fresh = [one for one in found if not one.waits]
             await findings.add([_told(one) for one in fresh])
             if not asked.dry_run:
-                tally.queued += await self._queue(fresh, expected, tally)
+                await self._queue(fresh, expected, tally)
             tell(_progress("queue", done, sum(tally.found.values()) + tally.waiting))
 
-    async def _queue(self, found: list[Difference], expected: "_Expectation", tally: Tally) -> int:
-        queued = 0
+    async def _queue(self, found: list[Difference], expected: "_Expectation", tally: Tally) -> None:
         for what in KINDS:
             if what == "unlisted" and tally.disbelieved is not None:
                 continue
@@ -285,8 +286,9 @@ class Reconciliation:
                     timestamp(self._clock.now()),
                     unlisted=what == "unlisted",
                 )
-                queued += (await self._index.bring(names, how)).queued
-        return queued
+                brought = await self._index.bring(names, how)
+                tally.queued += brought.queued
+                tally.woken += brought.woken
 
     async def _ask(self, request: Callable[[], Awaitable[Any]]) -> Any:
         if self._manner.patiently is not None:

@@ -20,6 +20,7 @@ class Backfill(Shape):
     current: int
     left_out: int
     waiting: int
+    woken: int
     untried: int
     failed: int
     per_second: float | None
@@ -67,6 +68,7 @@ class Reconciled(Shape):
     waiting: int
     not_expected: int
     queued: int
+    woken: int
     disbelieved: str | None
     report: str
     by_daemon: bool
