@@ -79,9 +79,13 @@ class KeyKeeper:
     async def run(self) -> None:
         """Look at the keys now, every so often, and soon after somebody asked."""
         while True:
-            self._asked = anyio.Event()
             await self.look()
             await self._rest()
+            self._asked = anyio.Event()
+            # Documents that were in work while the keys changed are recorded behind them.
+            await self.judge_again()
+            due = (self._looked_at or 0.0) + SOON_SECONDS
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     def ask(self) -> None:
         """Have the keys looked at soon."""
@@ -112,9 +116,6 @@ class KeyKeeper:
             tasks.start_soon(self._end_rest, tasks.cancel_scope)
             await self._asked.wait()
             tasks.cancel_scope.cancel()
-        if self._looked_at is not None:
-            due = self._looked_at + SOON_SECONDS
-            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     async def _end_rest(self, rest: anyio.CancelScope) -> None:
         await self._clock.sleep(LOOK_SECONDS)
