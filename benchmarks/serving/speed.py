@@ -1,0 +1,181 @@
+"""Requests a second: all servers ask the same, take turns, and are told one beside the other."""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.serving import answers
+from benchmarks.serving.contestants import (
+    BARE,
+    MIRROR,
+    NGINX,
+    VERDACCIO,
+    Server,
+    Starting,
+    mirrored,
+    others,
+)
+from benchmarks.serving.publishing import got_json, published, synced
+from benchmarks.serving.subjects import TARBALL_PACKAGE, Subject, subjects
+
+WARM_SECONDS = 1
+OF_BARE = 0.5
+"""The part of the bare handler's speed that is wanted."""
+_NEEDS = {VERDACCIO: {"node", "npm"}, NGINX: {"nginx"}}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run of wrk. `cpu` is the server's, in seconds a request; `late` ms that 99 % are below."""
+
+    rate: float
+    cpu: float
+    late: float
+
+
+@dataclass
+class Figures:
+    """All turns, by subject and server."""
+
+    turns: dict[tuple[str, str], list[Turn]] = field(default_factory=dict)
+
+    def rate(self, subject: Subject, server: str) -> float:
+        """The median of requests a second."""
+        return statistics.median(turn.rate for turn in self.turns[subject.title, server])
+
+    def ratio(self, subject: Subject, server: str) -> float:
+        """The mirror's speed to another's: the median over the rounds."""
+        both = zip(
+            self.turns[subject.title, MIRROR], self.turns[subject.title, server], strict=True
+        )
+        return statistics.median(ours.rate / theirs.rate for ours, theirs in both)
+
+
+def measure(options: argparse.Namespace, directory: Path, missing: frozenset[str]) -> bool:
+    """Print the table; whether what is wanted was reached."""
+    left_out = {*options.without, *(name for name, needs in _NEEDS.items() if needs & missing)}
+    config, bodies = synced(directory), directory / "bodies"
+    if VERDACCIO not in left_out:
+        published(directory)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(start())
+            for name, start in mirrored(config).items()
+            if name not in left_out
+        ]
+        latest = got_json(f"{servers[0].url}/{TARBALL_PACKAGE}")["dist-tags"]["latest"]
+        asked = [each for each in subjects(latest) if _is_wanted(each, options.encoding)]
+        answers.keep(servers[0], subjects(latest), bodies)
+        starting: dict[str, Starting] = dict(others(directory, bodies))
+        servers += [
+            stack.enter_context(starting[name]()) for name in starting if name not in left_out
+        ]
+        answers.compare(servers, servers[0], asked)
+        sizes = {
+            (each.title, server.name): len(answers.asked(server, each).sent)
+            for each in asked
+            for server in servers
+        }
+        figures = take_turns(options, servers, asked)
+    print("\n".join(table(figures, asked, servers, sizes)))
+    verdicts = list(judged(figures, asked, {server.name for server in servers}))
+    print("\n".join(["", *(text for _, text in verdicts), ""]))
+    return all(good for good, _ in verdicts)
+
+
+def _is_wanted(subject: Subject, encoding: str | None) -> bool:
+    zipped = "Accept-Encoding" in subject.headers
+    return encoding is None or subject.is_tarball or zipped == (encoding == "gzip")
+
+
+def take_turns(options: argparse.Namespace, servers: list[Server], asked: list[Subject]) -> Figures:
+    """All rounds; each server is warmed up by each subject first."""
+    for subject in asked:
+        for server in servers:
+            wrk(server, subject, WARM_SECONDS, options.connections)
+    figures = Figures()
+    for number in range(1, options.rounds + 1):
+        for subject in asked:
+            for server in servers:
+                turn = wrk(server, subject, options.seconds, options.connections)
+                figures.turns.setdefault((subject.title, server.name), []).append(turn)
+                told = f"round {number}, {subject.title}, {server.name}: {turn.rate:,.0f}"
+                print(told, file=sys.stderr)
+    return figures
+
+
+def wrk(server: Server, subject: Subject, seconds: int, connections: int) -> Turn:
+    """Have wrk ask, in one thread.
+
+    Raises:
+        WrongAnswerError: there were other answers than 200, or broken connections.
+    """
+    command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    for name, value in subject.headers.items():
+        command += ["-H", f"{name}: {value}"]
+    before = server.cpu()
+    told = subprocess.run(
+        [*command, server.url + subject.path], check=True, capture_output=True, text=True
+    ).stdout
+    cpu = server.cpu() - before
+    if "Non-2xx" in told or "Socket errors" in told:
+        raise answers.WrongAnswerError(f"{server.name}, {subject.title}: {told}")
+    count, rate = found(r"(\d+) requests in", told), found(r"Requests/sec:\s+([\d.]+)", told)
+    return Turn(rate, cpu / max(count, 1), milliseconds(told))
+
+
+def found(pattern: str, text: str) -> float:
+    """A number in what wrk said."""
+    match = re.search(pattern, text)
+    if match is None:
+        raise answers.WrongAnswerError(f"wrk said: {text}")
+    return float(match[1])
+
+
+def milliseconds(told: str) -> float:
+    """The time that 99 % of the answers took less than."""
+    match = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", told)
+    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+    return float(match[1]) * scale[match[2]] if match else float("nan")
+
+
+def table(
+    figures: Figures,
+    asked: list[Subject],
+    servers: list[Server],
+    sizes: dict[tuple[str, str], int],
+) -> Iterator[str]:
+    """A row for each subject and server."""
+    yield (
+        "| answer | server | bytes | requests/s | lowest to highest | npmmirror to it "
+        "| CPU us/request | 99 % below, ms |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for subject in asked:
+        for server in servers:
+            turns = figures.turns[subject.title, server.name]
+            rates = [turn.rate for turn in turns]
+            cpu = statistics.median(turn.cpu for turn in turns) * 1e6
+            late = statistics.median(turn.late for turn in turns)
+            yield (
+                f"| {subject.title} | {server.name} | {sizes[subject.title, server.name]:,} "
+                f"| {figures.rate(subject, server.name):,.0f} "
+                f"| {min(rates):,.0f} to {max(rates):,.0f} "
+                f"| {figures.ratio(subject, server.name):.2f} | {cpu:,.0f} | {late:.1f} |"
+            )
+
+
+def judged(figures: Figures, asked: list[Subject], servers: set[str]) -> Iterator[tuple[bool, str]]:
+    """What was wanted, and whether it is so."""
+    for subject in asked:
+        for server, goal in ((VERDACCIO, subject.goal), (BARE, OF_BARE)):
+            if server in servers:
+                ratio = figures.ratio(subject, server)
+                word = "reached" if ratio >= goal else "MISSED"
+                yield ratio >= goal, f"{subject.title}: {goal:g} x {server} {word} ({ratio:.2f})"
