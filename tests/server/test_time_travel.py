@@ -1,11 +1,13 @@
 """`/-/at/<moment>/`: the registry as it stood once."""
 
+import hashlib
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from npmmirror.daemon.erase import Plan, erase
+from npmmirror.integrity import sri
 from tests.server.conftest import SHORT, Answer, Serve, Served
 
 pytestmark = pytest.mark.anyio
@@ -217,6 +219,61 @@ async def test_what_was_erased_is_refused_with_that_word(served: Serve) -> None:
             answer = await then(here, first, path)
             assert answer.status == 410
             assert "was erased" in answer.json["error"]
+
+
+async def test_the_root_tells_which_moment_is_meant(served: Serve) -> None:
+    """The record and the time of the commit; a refusal where there is none."""
+    async with served() as here:
+        await here.publish("a", "1.0.0")
+        ordinal, at = marks(here)[-1]
+        await here.publish("a", "2.0.0")
+        for path in (f"/-/at/{at}", f"/-/at/{at}/", f"/-/at/seq:{ordinal}/"):
+            assert (await here.ask(path)).json == {"ordinal": ordinal, "committed_at": at}
+        assert (await here.ask("/-/at/yesterday/")).status == 400
+
+
+async def test_a_version_that_came_again_with_other_bytes_is_not_what_was_meant(
+    served: Serve,
+) -> None:
+    """Its file is that of the later one: the registry of then has no such version to give."""
+    async with served() as here:
+        await here.publish("a", "1.0.0", "1.1.0")
+        first = last(here)
+        dist = (await here.ask("/-/raw/a")).json["versions"]["1.0.0"]["dist"]
+        dist["integrity"] = sri(hashlib.sha512(b"others").hexdigest())
+        here.registry.amend("a", "1.0.0", {"dist": dist})
+        await here.sync("a")
+        assert "1.0.0" in (await document(here, first))["versions"]
+        assert "1.0.0" not in (await document(here, last(here)))["versions"]
+        assert (await then(here, first, "a/-/a-1.0.0.tgz")).status == 200
+        assert (await then(here, last(here), "a/-/a-1.0.0.tgz")).status == 404
+
+
+async def test_what_is_not_held_is_judged_as_of_now(served: Serve) -> None:
+    """A version is left out until its tarball is held; then it is there, under another ETag."""
+    async with served({"policy": {"tarballs": "none"}}) as here:
+        here.registry.publish("a", "1.0.0")
+        await here.mirror.sync("a@1.0.0")
+        here.registry.publish("b", "1.0.0")
+        await here.mirror.sync("b")
+        first = last(here)
+        answer = await then(here, first, "b")
+        assert answer.status == 404
+        assert "no version that b had" in answer.json["error"]
+        await here.mirror.sync("b@1.0.0")
+        assert set((await document(here, first, "b"))["versions"]) == {"1.0.0"}
+
+
+async def test_what_is_withheld_is_judged_as_of_now(served: Serve) -> None:
+    """It is kept from clients whichever moment they ask for."""
+    async with served(withhold=["a@1.0.0", "b"]) as here:
+        await here.publish("a", "1.0.0", "1.1.0")
+        await here.publish("b", "1.0.0")
+        assert set((await document(here, last(here)))["versions"]) == {"1.1.0"}
+        for path in ("a/-/a-1.0.0.tgz", "a/1.0.0", "b", "b/-/b-1.0.0.tgz"):
+            assert (await then(here, last(here), path)).status == 451
+        assert (await here.ask("/-/raw/a/-/a-1.0.0.tgz")).status == 451
+        assert set((await here.ask("/-/raw/a")).json["versions"]) == {"1.0.0", "1.1.0"}
 
 
 async def agreed(_: Plan) -> bool:

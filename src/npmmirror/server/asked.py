@@ -41,6 +41,7 @@ class Route(Enum):
     AUDIT = "audit"
     KEYS = "keys"
     ATTESTATIONS = "attestations"
+    MOMENT = "moment"
     REVISION = "revision"
     REVISIONS = "revisions"
     REPLICATE = "replicate"
@@ -150,6 +151,8 @@ def _of_view(segments: list[str], raw: list[str], base: str, query: str) -> Aske
             return _of_registry(View(ViewKind.RAW, f"{base}/-/raw"), rest, query)
         case ["-", "at", bound, *rest]:
             view = View(ViewKind.PAST, f"{base}/-/at/{raw[2]}", bound)
+            if not rest:
+                return Asked(view, Route.MOMENT, query=query)
             return _of_registry(view, rest, query)
     return _of_registry(View(ViewKind.LIVE, base), segments, query)
 

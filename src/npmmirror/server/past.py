@@ -6,7 +6,7 @@ judged as of now.
 
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
 
@@ -15,8 +15,8 @@ from aiohttp import web
 from npmmirror.archive import CaptureDamagedError, ErasedError
 from npmmirror.index.past import PastPackage, bound, package_at
 from npmmirror.past import Bound, Outside, parse_when
-from npmmirror.server.answers import error
-from npmmirror.server.asked import Asked
+from npmmirror.server.answers import error, json_response
+from npmmirror.server.asked import Asked, Route
 from npmmirror.server.claims import Claims, is_meant
 from npmmirror.server.resources import Part
 from npmmirror.server.stand import HeldTarball, Revision, Stand
@@ -112,6 +112,8 @@ class PastStock:
             return 410, f"what was captured of {asked.name} by {moment.committed_at} was erased"
         if found.removed is not None:
             return 404, f"{asked.name} was gone upstream at {moment.committed_at}"
+        if asked.route is Route.PACKUMENT:
+            return 404, f"no version that {asked.name} had at {moment.committed_at} is held"
         return None
 
     async def _found(self, asked: Asked) -> PastPackage | None:
@@ -134,6 +136,21 @@ def _revision(found: PastPackage) -> Revision:
 def _stand(found: PastPackage, held: dict[str, HeldTarball]) -> Stand:
     state = "removed" if found.removed is not None else "live"
     return Stand(found.name, "erased" if found.erased else state, _revision(found), held)
+
+
+class MomentPart(Part):
+    """`/-/at/<moment>/`: which record, and which time of a commit, a moment means."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+
+    async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        """See `Part`."""
+        del request
+        moment = await self._moments.of(asked.view.bound)
+        if isinstance(moment, Refusal):
+            return error(400, moment.sentence)
+        return json_response(asdict(moment))
 
 
 class PastPart(Part):

@@ -16,15 +16,26 @@ from npmmirror.archive import CaptureDamagedError, ErasedError
 from npmmirror.capture import Location
 from npmmirror.index.captured import captured
 from npmmirror.index.past import revision
+from npmmirror.outcome import NOT_HELD
 from npmmirror.packument import Packument
 from npmmirror.policy.specs import resolve
-from npmmirror.server.answers import Ready, encoded, error, json_response, ready, send, weak_etag
+from npmmirror.server.answers import (
+    Ready,
+    encoded,
+    error,
+    json_response,
+    matches,
+    ready,
+    send,
+    weak_etag,
+)
 from npmmirror.server.asked import Asked
 from npmmirror.server.negotiation import encoding_of
 from npmmirror.server.packuments import Form, Shown
 from npmmirror.server.registry import ManifestPart
 from npmmirror.server.resources import Part, Resources
 from npmmirror.server.stand import Revision, Stand
+from npmmirror.server.tarballs import WITHHELD, TarballPart
 
 FRESH_SECONDS: Final = 60
 CAPTURED_SECONDS: Final = 86_400
@@ -53,13 +64,25 @@ class RawDocumentPart(Part):
         """See `Part`."""
         encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
         key = (asked.view.kind, asked.route, asked.name, encoding)
-        made = partial(self._make, asked.name, encoding)
-        return send(request, await self._resources.ready.made(key, made))
+        found = self._resources.ready.known(key)
+        if found is None and "If-None-Match" in request.headers:
+            found = await self._unchanged(request, asked.name)
+        if found is None:
+            made = partial(self._make, asked.name, encoding)
+            found = await self._resources.ready.made(key, made, asked.name)
+        return send(request, found)
+
+    async def _unchanged(self, request: web.BaseRequest, name: str) -> Ready | None:
+        """The answer to who knows the document, which then need not be read."""
+        stand = await self._resources.stock.stand(name)
+        if stand is None or not stand.is_there:
+            return None
+        return self._writing.unchanged(request, stand.revision)
 
     async def _make(self, name: str, encoding: str) -> Ready:
         stand = await self._resources.stock.stand(name)
         if stand is None or not stand.is_there:
-            return ready(b'{"error":"Not found"}', status=404, cache_control="no-store")
+            return _refused(404, "Not found")
         return await self._writing.of(name, stand.revision, encoding)
 
 
@@ -90,7 +113,8 @@ class RawRevisionPart(Part):
         name, row, erased = found
         encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
         one = Revision(row.ordinal, row.sha256, row.length, row.place, erased)
-        return send(request, await self._writing.of(name, one, encoding))
+        answer = self._writing.unchanged(request, one)
+        return send(request, answer or await self._writing.of(name, one, encoding))
 
 
 class RawRevisionsPart(Part):
@@ -112,6 +136,22 @@ class RawRevisionsPart(Part):
         return json_response({"package": asked.name, "revisions": [asdict(each) for each in found]})
 
 
+class RawTarballPart(TarballPart):
+    """`/-/raw/<pkg>/-/<file>.tgz`; a mirror that asks for one that it cannot have is told so.
+
+    To it that is no fault, and it asks again when the feed announces the package again.
+    """
+
+    @staticmethod
+    def withheld() -> web.Response:
+        """See `TarballPart`."""
+        return error(451, WITHHELD, Npmmirror_Outcome=NOT_HELD)
+
+    async def _missing(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        del request, asked
+        return error(404, "Not held by this mirror", Npmmirror_Outcome=NOT_HELD)
+
+
 class _Writing:
     """Makes answers of captured bytes."""
 
@@ -119,6 +159,13 @@ class _Writing:
         self._stock = resources.stock
         self._threads = resources.threads
         self._fresh = f"{resources.shared}, max-age={fresh_seconds}"
+
+    def unchanged(self, request: web.BaseRequest, found: Revision) -> Ready | None:
+        """An answer without a body, for a client that has the document; None where it has not."""
+        known, etag = request.headers.get("If-None-Match"), _etag(found)
+        if known is None or found.erased or not matches(known, etag):
+            return None
+        return ready(b"", etag=etag, cache_control=self._fresh)
 
     async def of(self, name: str, found: Revision, encoding: str) -> Ready:
         """The answer of a document."""
@@ -131,11 +178,14 @@ class _Writing:
         except CaptureDamagedError as fault:
             log.error("document_damaged", package=name, error=str(fault))  # noqa: TRY400 - no bug of ours
             return _refused(500, "The document is damaged")
-        etag = weak_etag(b"raw", bytes.fromhex(found.sha256))
-        return ready(content, etag=etag, encoding=encoding, cache_control=self._fresh)
+        return ready(content, etag=_etag(found), encoding=encoding, cache_control=self._fresh)
 
     def _read(self, place: Location, encoding: str) -> tuple[bytes, str]:
         return encoded(self._stock.read(place), encoding)
+
+
+def _etag(found: Revision) -> str:
+    return weak_etag(b"raw", bytes.fromhex(found.sha256))
 
 
 def _refused(status: int, text: str) -> Ready:

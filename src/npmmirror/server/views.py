@@ -5,12 +5,13 @@ from typing import Final
 
 from npmmirror.server.asked import Asked, Route, ViewKind
 from npmmirror.server.claims import Claims
-from npmmirror.server.past import Moments, PastPart, PastStock
+from npmmirror.server.past import MomentPart, Moments, PastPart, PastStock
 from npmmirror.server.raw import (
     RawDocumentPart,
     RawManifestPart,
     RawRevisionPart,
     RawRevisionsPart,
+    RawTarballPart,
     everything,
 )
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart, Visible
@@ -34,7 +35,8 @@ def past_parts(resources: Resources, visible: Visible) -> Parts:
         Route.DIST_TAGS: DistTagsPart(resources, past.stand, visible),
         Route.TARBALL: TarballPart(resources, past.tarball),
     }
-    return {(_PAST, route): PastPart(part, past, moments) for route, part in parts.items()}
+    worded = {(_PAST, route): PastPart(part, past, moments) for route, part in parts.items()}
+    return {**worded, (_PAST, Route.MOMENT): MomentPart(moments)}
 
 
 def raw_parts(resources: Resources) -> Parts:
@@ -44,7 +46,7 @@ def raw_parts(resources: Resources) -> Parts:
         (_RAW, Route.PACKUMENT): RawDocumentPart(resources),
         (_RAW, Route.MANIFEST): RawManifestPart(resources, stand, everything),
         (_RAW, Route.DIST_TAGS): DistTagsPart(resources, stand, everything),
-        (_RAW, Route.TARBALL): TarballPart(resources, tarball),
+        (_RAW, Route.TARBALL): RawTarballPart(resources, tarball),
         (_RAW, Route.REVISION): RawRevisionPart(resources),
         (_RAW, Route.REVISIONS): RawRevisionsPart(resources),
     }
