@@ -175,6 +175,16 @@ def _run_here(
     raise RuntimeError("a step waited for something else than its transaction")
 
 
+def _ask_here(
+    question: Callable[[Transaction], Coroutine[Any, Any, T]], connection: sqlite3.Connection
+) -> T:
+    connection.execute("BEGIN")
+    try:
+        return _run_here(question, connection)
+    finally:
+        connection.rollback()
+
+
 def _run_batch(batch: Batch, rows: Iterable[Row], connection: sqlite3.Connection) -> int:
     source, changed = iter(rows), 0
     most = batch.SIZES[0]
@@ -322,6 +332,16 @@ class Database:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._connection.rollback()
+
+    async def ask(self, question: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """The answer to a question, whose queries see one committed state.
+
+        All in one passage through the connection's thread; `question` awaits nothing but its
+        transaction.
+        """
+        async with self._lock:
+            with _translated(self._path, self._kind):
+                return await self._connection.call(partial(_ask_here, question))
 
     async def close(self) -> None:
         """Close the file, once the call under way is over."""

@@ -1,7 +1,9 @@
 """Many steps of a transaction in one passage through the connection's thread."""
 
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -80,3 +82,32 @@ async def test_a_step_that_waits_for_something_else_is_a_bug(database: Database)
             await now.whole(steps)
     assert undone == ["steps"]
     assert await numbers(database) == []
+
+
+async def test_a_question_sees_one_committed_state(database: Database, tmp_path: Path) -> None:
+    """What another connection commits between two of its queries is not in the second one."""
+
+    async def question(now: Transaction) -> tuple[int, int]:
+        [(before,)] = await now.rows("SELECT count(*) FROM t")
+        with closing(sqlite3.connect(tmp_path / "index.db")) as other, other:
+            other.execute("INSERT INTO t VALUES (1)")
+        [(after,)] = await now.rows("SELECT count(*) FROM t")
+        return before, after
+
+    assert await database.ask(question) == (0, 0)
+    assert await numbers(database) == [1]
+
+
+async def test_a_question_that_fails_leaves_no_transaction_behind(database: Database) -> None:
+    """Its error is the asker's own, and the next one begins anew."""
+
+    async def question(now: Transaction) -> None:
+        await now.rows("SELECT count(*) FROM t")
+        raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await database.ask(question)
+    async with database.transaction() as now:
+        await now.run("INSERT INTO t VALUES (1)")
+    assert await numbers(database) == [1]

@@ -107,8 +107,8 @@ class IndexReader:
 
     async def ask(self, question: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """The answer to a question of another module of this room, from one committed state."""
-        async with self._snapshot() as now:
-            return await now.whole(question)
+        async with self._lent() as database:
+            return await database.ask(question)
 
     async def known(self, name: str) -> Known | None:
         """What is known of a package; None where nothing of it was captured."""
