@@ -1,5 +1,8 @@
 """`/-/raw/`: the registry byte for byte as it was captured."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from npmmirror.daemon.erase import Plan, erase
@@ -96,10 +99,16 @@ async def test_a_listed_revision_tells_when_it_counts_as_captured(served: Serve)
         [one] = (await here.ask(f"{REVISIONS}/a")).json["revisions"]
         there = await here.ask(f"/-/at/{one['committed_at']}/a")
         assert there.status == 200
-        assert set(one) == {
-            *("ordinal", "rev", "announced_rev", "seq", "observed_at", "committed_at"),
-            *("stale", "erased", "sha256", "length", "etag"),
-        }
+
+
+async def test_a_listed_revision_has_the_keys_of_the_page(served: Serve) -> None:
+    """Those of the example in docs/raw.md, in its order."""
+    page = (Path(__file__).parents[2] / "docs" / "raw.md").read_text(encoding="utf-8")
+    [example] = json.loads(page.partition("```json\n")[2].partition("```")[0])["revisions"]
+    async with served() as here:
+        await here.publish("a", "1.0.0")
+        [one] = (await here.ask(f"{REVISIONS}/a")).json["revisions"]
+    assert list(one) == list(example)
 
 
 @pytest.mark.parametrize(
