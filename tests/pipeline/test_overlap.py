@@ -9,8 +9,9 @@ from npmmirror.buffer.base import Entry, Receipt
 from npmmirror.buffer.memory import MemoryBuffer
 from npmmirror.change import Change, Head, Page, Seq
 from npmmirror.index import FeedNotes, IndexReader, IndexUnavailableError, SeenCursor
+from npmmirror.pipeline import overlap
 from npmmirror.pipeline.follow import Follower
-from npmmirror.pipeline.overlap import Overlap
+from npmmirror.pipeline.overlap import TURN_ROWS, Overlap, Recent
 from npmmirror.upstream import ServerFault, Upstream
 from tests.pipeline.conftest import ManualClock
 
@@ -197,3 +198,46 @@ async def test_a_place_that_cannot_be_noted_is_noted_later(clock: ManualClock) -
     mirror.feed.rows[3] = Change(3, "p3", "1-a")
     await mirror.follow(3, cursor=2)
     assert [(seen.cursor, seen.rows) for seen in mirror.notes.kept] == [(0, 0), (3, 1)]
+
+
+async def test_a_page_of_thousands_of_rows_leaves_the_loop_its_turns(clock: ManualClock) -> None:
+    """Both when it is appended and when the window shows it again."""
+    rows = 20 * TURN_ROWS
+    mirror = Mirror(Feed(*range(1, rows + 1)), clock)
+    page = await mirror.feed.changes(0, rows)
+    await mirror.overlap.begin(0, 0)
+    turns = [0]
+
+    async def count() -> None:
+        while True:
+            turns[0] += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        await mirror.overlap.appended(page.changes, page.last_seq)
+        appended = turns[0]
+        mirror.index.done = {change.id for change in page.changes}
+        now = overlap._Pass(0, clock.now())
+        assert await mirror.overlap._unknown(now, page) == []
+        looked_at = turns[0] - appended
+        now.shown, mirror.overlap._pass = page.changes, now
+        assert await mirror.overlap.late() == []
+        shown = turns[0] - appended - looked_at
+        tasks.cancel_scope.cancel()
+    assert min(appended, looked_at, shown) >= rows // TURN_ROWS
+
+
+async def test_very_many_packages_are_forgotten_but_never_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of each the last change counts."""
+    monkeypatch.setattr(overlap, "REMEMBERED", 10)
+    recent = Recent()
+    for seq in range(100):
+        await recent.add([Change(seq, f"p{seq}", "1-a")])
+        assert all(recent.has(Change(0, f"p{old}", "1-a")) for old in range(max(seq - 9, 0), seq))
+    assert not recent.has(Change(0, "p1", "1-a"))
+    await recent.add([Change(100, "p99", "2-b")])
+    assert recent.has(Change(0, "p99", "2-b"))
+    assert not recent.has(Change(0, "p99", "1-a"))

@@ -168,6 +168,11 @@ class Mirror:
             self.feed, opened.reader, gives_up=lambda: self.host.paused and not manner.patient
         )
 
+    @property
+    def threads(self) -> WorkerThreads:
+        """The threads for what would hold up the event loop."""
+        return self._threads
+
     async def run(self, stop: anyio.Event, *producers: Producer) -> None:
         """Run the producers, and move the jobs that they bring to the index, until told to stop.
 

@@ -1,11 +1,10 @@
 """`npmmirror prune`: the tarballs that the present policy wants no longer, found and let go."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-import anyio.lowlevel
 import orjson
 import structlog
 
@@ -20,10 +19,13 @@ from npmmirror.index.shelf import Shelf
 from npmmirror.pipeline.retiring import NOTE, Retired, candidates, retired
 from npmmirror.policy import Policy
 from npmmirror.policy.retention import surplus
+from npmmirror.sqlite import Row
 
 COMMAND: Final = "prune"
 PAGE: Final = 200
-"""Packages that are looked at together; the gates of those that lose something are held at a time."""
+VERSIONS: Final = 5_000
+"""Packages, and versions of them, that are looked at together; the gates of those that lose
+something are held at a time."""
 LISTED: Final = 1000
 """Files that a report lists."""
 
@@ -94,8 +96,8 @@ async def plan(config: Config, tell: Tell) -> Report:
     policy, tally = read_policy(config.policy), Tally()
     async with await IndexReader.open(await index_of(config), connections=1) as reader:
         async for page in _pages(reader, ""):
-            for found in page:
-                tally.add(going(policy, found))
+            for files in _going(policy, page):
+                tally.add(files)
             tally.packages += len(page)
             tell(tally.progress())
     return tally.report(dry_run=True)
@@ -120,15 +122,11 @@ async def prune(mirror: Mirror, digest: str, tell: Tell) -> Report:
     tally, after = Tally(), await _place(mirror, digest)
     started_at = timestamp(mirror.clock.now())
     async for page in _pages(mirror.opened.reader, after):
-        names: list[str] = []
-        for found in page:
-            names += [found.package] if going(policy, found) else []
-            # A page of packages of hundreds of versions takes half a second.
-            await anyio.lowlevel.checkpoint()
-        if names:
+        files = await mirror.threads.run(_going, policy, page)
+        if names := [each[0].package for each in files if each]:
             tally.add(await _let_go(mirror, policy, names))
         tally.packages += len(page)
-        place = orjson.dumps({"digest": digest, "after": page[-1].package}).decode()
+        place = orjson.dumps({"digest": digest, "after": page[-1][0]}).decode()
         await mirror.opened.index.note_resumption(Resumption(COMMAND, started_at, place))
         tell(tally.progress())
     await mirror.opened.index.forget_resumption(COMMAND)
@@ -158,6 +156,11 @@ async def finish_early(mirror: Mirror) -> None:
         return
 
 
+def _going(policy: Policy, page: Sequence[Row]) -> list[list[Retired]]:
+    """Of each package of a page: in a thread, where a loop runs."""
+    return [going(policy, shelf.read(row)) for row in page]
+
+
 def going(policy: Policy, found: Shelf) -> list[Retired]:
     """The files of a package that the policy wants no longer."""
     drops = surplus(policy, found.package, found.state, candidates(found), found.latest)
@@ -169,18 +172,21 @@ async def _let_go(mirror: Mirror, policy: Policy, names: list[str]) -> list[Reti
     async with mirror.holding.holding(names):
         files: list[Retired] = []
         for name in names:
-            found = await mirror.opened.reader.ask(partial(shelf.shelf, name=name))
-            files += going(policy, found) if found is not None else []
+            row = await mirror.opened.reader.ask(partial(shelf.row, name=name))
+            if row is not None:
+                files += (await mirror.threads.run(_going, policy, [row]))[0]
         if not await mirror.retirer.retire(files, names):
             raise StorageError(_REMAIN)
     return files
 
 
-async def _pages(reader: IndexReader, after: str) -> AsyncIterator[list[Shelf]]:
-    """All packages with their held files, some at a time."""
-    while page := await reader.ask(partial(shelf.shelves, after=after, limit=PAGE, held_only=True)):
+async def _pages(reader: IndexReader, after: str) -> AsyncIterator[list[Row]]:
+    """All packages with their held files, some at a time, as rows of their shelves."""
+    while page := await reader.ask(
+        partial(shelf.page, asked=shelf.Page(after, PAGE, VERSIONS, held_only=True))
+    ):
         yield page
-        after = page[-1].package
+        after = page[-1][0]
 
 
 async def _place(mirror: Mirror, digest: str) -> str:

@@ -5,12 +5,11 @@ and are worked off as all others. The place is noted page by page, so that a res
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
 
-import anyio.lowlevel
 import orjson
 import structlog
 
@@ -23,8 +22,11 @@ from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.job import PACKUMENT, WANTED
 from npmmirror.policy import POLICY, Candidate, Keep, Policy
 from npmmirror.policy.retention import LIVE, by_itself
+from npmmirror.sqlite import Row
 
 PAGE: Final = 200
+VERSIONS: Final = 5_000
+"""Packages, and versions of them, that are looked at together."""
 REST_SECONDS: Final = 0.02
 """Between two pages: whoever works has the index to himself."""
 UNAVAILABLE_SECONDS: Final = 5.0
@@ -119,19 +121,17 @@ class Widening:
     async def _walk(self, place: Place, started_at: str, larger: Larger) -> None:
         since = self._mirror.following_since
         while page := await self._reader.ask(
-            partial(shelf.shelves, after=place.after, limit=PAGE, held_only=False)
+            partial(shelf.page, asked=shelf.Page(place.after, PAGE, VERSIONS, held_only=False))
         ):
             at = timestamp(self._clock.now())
-            rows: list[WorkItem] = []
-            for found in page:
-                rows += (
-                    WorkItem(found.package, item, WANTED, at, since=at)
-                    for item in wanted_of(self._policy, found, since, larger)
+            rows = [
+                WorkItem(package, item, WANTED, at, since=at)
+                for package, items in await self._mirror.threads.run(
+                    _wanted, self._policy, page, since, larger
                 )
-                # Packages of hundreds of versions stand side by side: a page of them takes half a
-                # second, a package a millisecond or three.
-                await anyio.lowlevel.checkpoint()
-            place.after, place.packages = page[-1].package, place.packages + len(page)
+                for item in items
+            ]
+            place.after, place.packages = page[-1][0], place.packages + len(page)
             place.queued_packages += sum(row.item == PACKUMENT for row in rows)
             place.queued_tarballs += sum(row.item != PACKUMENT for row in rows)
             # Rows that are there already are left alone, so that a kill in between costs nothing.
@@ -141,6 +141,14 @@ class Widening:
             if rows:
                 self._mirror.feed.wake()
             await self._clock.sleep(REST_SECONDS)
+
+
+def _wanted(
+    policy: Policy, page: Sequence[Row], since: str | None, larger: Larger
+) -> list[tuple[str, list[str]]]:
+    """Of each package of a page: in a thread, for it takes up to a tenth of a second."""
+    shelves = map(shelf.read, page)
+    return [(one.package, list(wanted_of(policy, one, since, larger))) for one in shelves]
 
 
 def wanted_of(policy: Policy, found: Shelf, since: str | None, larger: Larger) -> Iterator[str]:

@@ -29,8 +29,14 @@ FROM packages AS p
 """
 _HELD: Final = "AND state IN ('held', 'unverifiable')"
 _ONE: Final = f"{_SHELF.format(only='')} WHERE p.name = ?"
-_HELD_AFTER: Final = f"{_SHELF.format(only=_HELD)} WHERE p.name > ? ORDER BY p.name LIMIT ?"
-_AFTER: Final = f"{_SHELF.format(only='')} WHERE p.name > ? ORDER BY p.name LIMIT ?"
+_AMONG: Final = "WHERE p.name > ? AND p.name <= ? ORDER BY p.name"
+_HELD_AMONG: Final = f"{_SHELF.format(only=_HELD)} {_AMONG}"
+_ALL_AMONG: Final = f"{_SHELF.format(only='')} {_AMONG}"
+# Counted up to the limit alone: one package may have tens of thousands.
+_SIZES: Final = """
+SELECT name, (SELECT count(*) FROM (SELECT 1 FROM versions WHERE package_id = p.id LIMIT ?3))
+FROM packages AS p WHERE name > ?1 ORDER BY name LIMIT ?2
+"""
 _SKIPPED: Final = (
     "SELECT version FROM skips WHERE reason = 'too_large' "
     "AND package_id = (SELECT id FROM packages WHERE name = ?)"
@@ -90,14 +96,40 @@ class Shelf:
 
 async def shelf(now: Transaction, name: str) -> Shelf | None:
     """All versions of a package; None where its name was never met."""
-    row = await now.row(_ONE, (storable(name),))
-    return _shelf(row) if row is not None else None
+    found = await row(now, name)
+    return read(found) if found is not None else None
 
 
-async def shelves(now: Transaction, after: str, limit: int, *, held_only: bool) -> list[Shelf]:
-    """Packages behind a name, in the order of their names; those without versions among them."""
-    query = _HELD_AFTER if held_only else _AFTER
-    return [_shelf(row) for row in await now.rows(query, (storable(after), limit))]
+async def row(now: Transaction, name: str) -> Row | None:
+    """The row of a package that `read` makes its shelf of."""
+    return await now.row(_ONE, (storable(name),))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Packages behind a name, in the order of their names: so many, and so many versions of them.
+
+    A package with more versions is a page of its own. `held_only`: held versions alone are wanted.
+    """
+
+    after: str
+    packages: int
+    versions: int
+    held_only: bool
+
+
+async def page(now: Transaction, asked: Page) -> list[Row]:
+    """The rows that `read` makes shelves of; packages without versions are among them."""
+    after, versions = storable(asked.after), asked.versions
+    last = None
+    for name, count in await now.rows(_SIZES, (after, asked.packages, versions)):
+        versions -= count
+        if last is not None and versions < 0:
+            break
+        last = name
+    if last is None:
+        return []
+    return await now.rows(_HELD_AMONG if asked.held_only else _ALL_AMONG, (after, last))
 
 
 async def too_large(now: Transaction, name: str) -> set[str]:
@@ -107,14 +139,14 @@ async def too_large(now: Transaction, name: str) -> set[str]:
 
 async def document_length(now: Transaction, name: str) -> int | None:
     """How many bytes the newest document of a package has that is not stale, decompressed."""
-    row = await now.row(_LENGTH, (storable(name),))
-    return row[0] if row is not None else None
+    found = await now.row(_LENGTH, (storable(name),))
+    return found[0] if found is not None else None
 
 
 async def applied_policy(now: Transaction) -> str | None:
     """What is kept of the policy that was applied last, in its owner's words."""
-    row = await now.row("SELECT value FROM meta WHERE key = ?", (_APPLIED,))
-    return row[0] if row is not None else None
+    found = await now.row("SELECT value FROM meta WHERE key = ?", (_APPLIED,))
+    return found[0] if found is not None else None
 
 
 async def apply_policy(now: Transaction, text: str) -> None:
@@ -129,14 +161,15 @@ async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> None:
         await now.run(_NEW_WORK, values)
 
 
-def _shelf(row: Row) -> Shelf:
-    name, state, latest, versions, large, waiting, skipped, outsized, doubted = row
-    found: list[list[Any]] = orjson.loads(versions)
+def read(found: Row) -> Shelf:
+    """A shelf of its row. With many thousand versions that takes its time: not for the loop."""
+    name, state, latest, versions, large, waiting, skipped, outsized, doubted = found
+    all_of_them: list[list[Any]] = orjson.loads(versions)
     return Shelf(
         name,
         state,
         latest,
-        tuple(Shelved(version, present == 1, *rest) for version, present, *rest in found),
+        tuple(Shelved(version, present == 1, *rest) for version, present, *rest in all_of_them),
         frozenset(orjson.loads(large)),
         frozenset(orjson.loads(waiting)),
         skipped == 1,

@@ -133,10 +133,10 @@ class Follower:
             self.head = self._watch.head or self.head
         if self.overlap is None:
             return False
-        late = self.overlap.late()
+        late = await self.overlap.late()
         if late:
             await self._append(late, cursor, cursor)
-        self.overlap.kept(late, cursor)
+        await self.overlap.kept(late, cursor)
         return await self.overlap.step(cursor)
 
     async def _fail(self, error: UpstreamError | BufferUnavailableError) -> None:

@@ -1,9 +1,10 @@
 """Reads the feed's trailing window again, for rows that were inserted behind the cursor."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+import anyio.lowlevel
 import structlog
 
 from npmmirror.change import Change, Page, Seq, distance
@@ -13,8 +14,10 @@ from npmmirror.pipeline.trail import Trail
 from npmmirror.upstream import Upstream, UpstreamError
 
 REMEMBERED: Final = 50_000
-"""Packages whose last change appended is remembered, and changes that may wait in the buffer while
-the window is read: more of them is catching up."""
+"""Packages whose last change appended is remembered at least, and changes that may wait in the
+buffer while the window is read: more of them is catching up."""
+TURN_ROWS: Final = 500
+"""Rows that are looked at before the event loop has its turn: some hundred microseconds."""
 FIRST_SECONDS: Final = 60.0
 """The first pass comes so long after the start, at the latest."""
 MOST_PAGES: Final = 2_000
@@ -25,22 +28,34 @@ log = structlog.get_logger(__name__)
 
 
 class Recent:
-    """The last change of each of very many packages: what is known without asking anybody."""
+    """The last change of each of very many packages: what is known without asking anybody.
+
+    All of a time are forgotten together: to take the oldest out of a dictionary again and again
+    costs as much as the dictionary is long.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[str | None, bool]] = {}
+        self._newer: dict[str, tuple[str | None, bool]] = {}
+        self._older: dict[str, tuple[str | None, bool]] = {}
 
-    def add(self, changes: Sequence[Change]) -> None:
+    async def add(self, changes: Sequence[Change]) -> None:
         """These are in the buffer."""
-        for change in changes:
-            self._last.pop(change.id, None)
-            self._last[change.id] = (change.rev, change.deleted)
-        while len(self._last) > REMEMBERED:
-            del self._last[next(iter(self._last))]
+        for rows in slices(changes):
+            self._newer.update((row.id, (row.rev, row.deleted)) for row in rows)
+            if len(self._newer) >= REMEMBERED:
+                self._older, self._newer = self._newer, {}
+            await anyio.lowlevel.checkpoint()
 
     def has(self, change: Change) -> bool:
         """Whether this was the last of its package."""
-        return self._last.get(change.id) == (change.rev, change.deleted)
+        last = self._newer.get(change.id) or self._older.get(change.id)
+        return last == (change.rev, change.deleted)
+
+
+def slices(rows: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """A page in slices, between which the event loop is to have its turn."""
+    for start in range(0, len(rows), TURN_ROWS):
+        yield rows[start : start + TURN_ROWS]
 
 
 class Overlap:
@@ -106,26 +121,26 @@ class Overlap:
 
     async def appended(self, changes: Sequence[Change], cursor: Seq) -> None:
         """These are in the buffer, and the cursor is behind them."""
-        self._recent.add(changes)
+        await self._recent.add(changes)
         if not self._minutes:
             return
         place = self._trail.pass_on(cursor, len(changes), self._clock.now())
         if place is not None and await self._noted(place):
             self._trail.remember(place)
 
-    def late(self) -> list[Change]:
+    async def late(self) -> list[Change]:
         """What the last page showed, and no look at the head since."""
         shown = self._pass.shown if self._pass is not None else ()
-        return [change for change in shown if not self._recent.has(change)]
+        return await self._not_recent(shown)
 
-    def kept(self, late: Sequence[Change], cursor: Seq) -> None:
+    async def kept(self, late: Sequence[Change], cursor: Seq) -> None:
         """These, which were late, are in the buffer now."""
         if self._pass is None:
             return
         self._pass.shown = ()
         if late:
-            self._recent.add(late)
-            self._late.add(late)
+            await self._recent.add(late)
+            await self._late.add(late)
             self.late_rows += len(late)
             self._pass.found += len(late)
             names = [change.id for change in late[:NAMES_TOLD]]
@@ -191,12 +206,23 @@ class Overlap:
 
     async def _unknown(self, now: "_Pass", page: Page) -> list[Change]:
         """What is neither finished nor in the buffer. A row without a rev cannot be told apart."""
-        rows = [row for row in page.changes if row.rev is not None and not row.id.startswith("_")]
-        now.rows += len(rows)
-        finished = await self._index.finished(list({row.id for row in rows}))
-        left = [row for row in rows if finished.get(row.id) != (row.rev, row.deleted)]
-        now.unsettled = now.unsettled or any(map(self._late.has, left))
-        return [row for row in left if not self._recent.has(row)]
+        left: list[Change] = []
+        for shown in slices(page.changes):
+            rows = [row for row in shown if row.rev is not None and not row.id.startswith("_")]
+            now.rows += len(rows)
+            finished = await self._index.finished(list({row.id for row in rows}))
+            open_ = [row for row in rows if finished.get(row.id) != (row.rev, row.deleted)]
+            now.unsettled = now.unsettled or any(map(self._late.has, open_))
+            left += open_
+            await anyio.lowlevel.checkpoint()
+        return await self._not_recent(left)
+
+    async def _not_recent(self, rows: Sequence[Change]) -> list[Change]:
+        found: list[Change] = []
+        for some in slices(rows):
+            found += [row for row in some if not self._recent.has(row)]
+            await anyio.lowlevel.checkpoint()
+        return found
 
     async def _settle(self, done: "_Pass") -> None:
         """The end of a pass: the window gets shorter, unless it held something that may be lost.
