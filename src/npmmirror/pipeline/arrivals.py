@@ -39,6 +39,8 @@ class Arrivals:
         """A client waits for this inside the block; `tell` is called when something happens."""
         of_package = self._wanted.setdefault(package, {})
         of_package[version] = tell
+        if (arrival := self._under_way.get((package, version))) is not None:
+            arrival.hurry(tell)
         try:
             yield
         finally:
@@ -95,6 +97,10 @@ class Arrival:
         if first and self._tell is not None:
             self._tell()
         self._say()
+
+    def hurry(self, tell: Callable[[], None]) -> None:
+        """A client waits for it from now on."""
+        self.eager, self._tell = True, tell
 
     def end(self) -> None:
         """No more comes; unless it is verified, it is broken off."""

@@ -60,20 +60,19 @@ class _Waiting:
 
     def __init__(self, claims: Sequence[Claim], urgent: Callable[[], AbstractSet[str]]) -> None:
         self._claims = {claim.version: claim for claim in claims}
-        self._begun: set[str] = set()
         self._urgent = urgent
 
     def next(self) -> Claim | None:
-        """The next one; None where there is none, or where others are more urgent than all."""
+        """The next one; None where there is none, or where what is urgent waits for the job's end.
+
+        That is in the package's next job, or was in this one, and is to be committed.
+        """
         wanted = self._urgent()
         urgent = next((version for version in wanted if version in self._claims), None)
-        if urgent is None and not wanted <= self._begun:
-            return None  # what a client waits for is in the next job of the package
-        version = urgent if urgent is not None else next(iter(self._claims), None)
-        if version is None:
+        if urgent is None and wanted:
             return None
-        self._begun.add(version)
-        return self._claims.pop(version)
+        version = urgent if urgent is not None else next(iter(self._claims), None)
+        return None if version is None else self._claims.pop(version)
 
 
 class TarballFetcher:

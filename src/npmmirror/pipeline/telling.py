@@ -14,6 +14,7 @@ from npmmirror.clock import Clock
 from npmmirror.index import Mark
 from npmmirror.outcome import Failed, Gone, HeldTarball, Mirrored, MissedTarball, Skipped
 from npmmirror.pipeline.job import PACKUMENT, Done
+from npmmirror.pipeline.removal import NOT_FOUND
 from npmmirror.policy import POLICY
 
 SECOND = 1.0
@@ -202,7 +203,7 @@ def _end(done: Done, *, brought: bool) -> tuple[End | None, str | None]:
 def _tell_failures(done: Done) -> list[str]:
     """A line for each; their reasons."""
     reasons = []
-    if isinstance(done.outcome, Failed):
+    if isinstance(done.outcome, Failed) and not _is_nobodys(done, done.outcome):
         _tell_failed(done, done.outcome)
         reasons.append(done.outcome.reason)
     for tarball in done.tarballs:
@@ -210,6 +211,11 @@ def _tell_failures(done: Done) -> list[str]:
             _tell_tarball_failed(done, tarball.version, tarball.outcome)
             reasons.append(tarball.outcome.reason)
     return reasons
+
+
+def _is_nobodys(done: Done, failed: Failed) -> bool:
+    """Whether a client asked for a name that upstream does not have: that is no trouble of ours."""
+    return done.job.light and failed.reason == NOT_FOUND
 
 
 def _tell_failed(done: Done, failed: Failed) -> None:
