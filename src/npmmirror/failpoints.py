@@ -50,6 +50,7 @@ FAILPOINTS: Final = frozenset(
         # fetch
         "fetch.document_answered",
         "fetch.tarball_received",
+        "fetch.attestations_received",
         "fetch.done",
         # record: tarballs, then the capture log, then the index
         "publish.data_synced",

@@ -61,13 +61,17 @@ class Problems:
 
 @dataclass(frozen=True, slots=True)
 class Dist:
-    """Where a version's tarball is and what upstream claims of it; None: not told."""
+    """Where a version's tarball is and what upstream claims of it; None: not told.
+
+    `attested`: it tells of attestations.
+    """
 
     tarball: str | None = None
     shasum: str | None = None
     integrity: str | None = None
     file_count: int | None = None
     unpacked_size: int | None = None
+    attested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,7 @@ def _dist(found: Any, problems: Problems) -> Dist:
         integrity=problems.text(told.get("integrity"), "dist.integrity"),
         file_count=problems.count(told.get("fileCount"), "dist.fileCount"),
         unpacked_size=problems.count(told.get("unpackedSize"), "dist.unpackedSize"),
+        attested=bool(told.get("attestations")),
     )
 
 

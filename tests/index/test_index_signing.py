@@ -28,7 +28,7 @@ def counted(path: Path) -> dict[str, int]:
     """The same, counted."""
     with closing(sqlite3.connect(path)) as index:
         rows = index.execute("SELECT 'signatures_' || signature, count(*) FROM versions GROUP BY 1")
-        [(bundles,)] = index.execute("SELECT count(*) FROM attestations")
+        [(bundles,)] = index.execute("SELECT count(*) FROM attestations WHERE sha256 IS NOT x''")
         found = {what: number for what, number in rows if what != "signatures_"}
         return found | ({"attestations": bundles} if bundles else {})
 

@@ -30,6 +30,7 @@ from npmmirror.index import (
     RevisionRow,
     StoredDrop,
     StoredErasure,
+    signing,
 )
 from npmmirror.layout import package_directories
 from npmmirror.outcome import HELD
@@ -52,7 +53,7 @@ class Stored:
 class Plan:
     """What there is to erase of a package, and whether it was done.
 
-    `documents` are the places of records that are not blanked yet, of `document_bytes` as they are
+    `documents` are the places of records (packuments, attestations) that are not blanked yet, of `document_bytes` as they are
     stored; `damaged` says which cannot be blanked, and why. `held` are versions and paths of files
     that the index calls held, `files` those that are there, `aside` what `verify --repair` set
     aside. `decided`: the log says already that the package is erased, and nothing came since.
@@ -171,7 +172,9 @@ class _Eraser:
         if package is None or not (revisions or versions or package.state):
             raise StorageError(f"nothing was ever captured of {self._name}")
         held = tuple((row.version, row.path or "") for row in versions if row.state in HELD)
-        documents, size, damaged = self._documents([row.place for row in revisions])
+        bundles = await reader.ask(partial(signing.bundles, name=self._name))
+        places = [*(row.place for row in revisions), *bundles]
+        documents, size, damaged = self._documents(places)
         return Plan(
             package=self._name,
             state=package.state,

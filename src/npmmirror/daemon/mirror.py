@@ -21,6 +21,7 @@ from npmmirror.index import StoredDrop, StoredKeys, signing
 from npmmirror.liveness import Liveness
 from npmmirror.outcome import Failed
 from npmmirror.pipeline.arrivals import Arrivals
+from npmmirror.pipeline.attestations import AttestationFetcher
 from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
 from npmmirror.pipeline.captured import CapturedDocuments
 from npmmirror.pipeline.examiner_process import ExaminerProcess
@@ -306,7 +307,16 @@ class Mirror:
         tarballs = TarballFetcher(
             self.upstream,
             self.opened.store,
-            anyio.Semaphore(fetch.concurrency, fast_acquire=True),
+            downloads,
+        downloads = anyio.Semaphore(fetch.concurrency, fast_acquire=True)
+        attestations = AttestationFetcher(
+            self.upstream,
+            self.opened.reader,
+            self._threads,
+            downloads,
+            host=self.host,
+            per_job=fetch.tarballs_per_job,
+        )
             host=self.host,
             disk=self.disk,
             clock=self.clock,
@@ -324,6 +334,7 @@ class Mirror:
             disk=self.disk,
             selector=Selector(self.opened.policy, self.opened.reader),
             retirer=self.retirer,
+            attestations=attestations,
             tarballs_per_job=fetch.tarballs_per_job,
             deaths=self.deaths,
             liveness=self.liveness,

@@ -170,7 +170,7 @@ class Daemon:
             tasks.start_soon(_once, following, self._cold_start.run)
             if self._puller is not None:
                 tasks.start_soon(_once, following, self._puller.run)
-            tasks.start_soon(_once, following, self._mirror.keys.run)
+            tasks.start_soon(self._mirror.keys.run)
             while True:
                 cursor, watermark = await self._patient_standing()
                 # A daemon that never lives until the first look at the clock must trim, too.
@@ -183,6 +183,7 @@ class Daemon:
                     log.error("feed_given_up", error=str(error))  # noqa: TRY400 - no bug of ours
                     self._gave_up = error
                     stop.set()
+                await self._mirror.keys.first_look()
                     await anyio.sleep_forever()
 
     async def _follow_through(self, cursor: Seq, watermark: Watermark) -> None:

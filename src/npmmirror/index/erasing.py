@@ -19,7 +19,7 @@ FROM versions WHERE package_id = ?1
 _EMPTIED: Final = (
     *("events", "dist_tags", "people", "dependencies"),
     *("work_list", "skips", "checks", "held_removals"),
-    *("attestations", "unknown_signers"),
+    "unknown_signers",
 )
 _UNHELD: Final = "DELETE FROM versions WHERE package_id = ?1 AND state = ''"
 # What the log's own headers tell stays: that a file of this version was held, and which.
@@ -39,6 +39,7 @@ _LOST: Final = """
 UPDATE versions SET reason = 'erased'
 WHERE package_id = ?1 AND reason IN ('missing', 'altered', 'unreadable')
 """
+_BUNDLES: Final = "UPDATE attestations SET sha256 = x'', length = NULL WHERE package_id = ?1"
 _REVISIONS: Final = "UPDATE revisions SET erased = 1, stale = 0 WHERE package_id = ?1"
 _PACKAGE: Final = """
 UPDATE packages SET
@@ -56,7 +57,7 @@ async def erase(now: Transaction, package: int, erasure: StoredErasure) -> Count
     signed = await signing.counted_of(now, package)
     for table in _EMPTIED:
         await now.run(f"DELETE FROM {table} WHERE package_id = ?", (package,))  # noqa: S608  constants
-    for statement in (_UNHELD, _VERSIONS, _LOST, _REVISIONS):
+    for statement in (_UNHELD, _VERSIONS, _LOST, _BUNDLES, _REVISIONS):
         await now.run(statement, (package,))
     await now.run(_FILES, (package, erasure.ordinal))
     await now.run(_PACKAGE, (package, erasure.ordinal, erasure.at))

@@ -163,7 +163,8 @@ CREATE TABLE attestations (
     version     TEXT NOT NULL,
     ordinal     INTEGER NOT NULL,  -- of its record
     observed_at TEXT NOT NULL,
-    sha256      BLOB,              -- of the answer, 32 bytes; NULL: upstream had none
+    sha256      BLOB,              -- of the answer, 32 bytes; NULL: upstream had none; of no bytes:
+                                   -- the answer was blanked by `npmmirror erase`
     length      INTEGER,           -- of the answer, bytes
     segment     INTEGER NOT NULL,  -- captures/<segment>.log
     "offset"    INTEGER NOT NULL,  -- of the record in it, bytes

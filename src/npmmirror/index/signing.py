@@ -34,7 +34,7 @@ _COUNTED: Final = (
 )
 _BUNDLED: Final = (
     "SELECT count(*) FROM (VALUES {list}) AS k CROSS JOIN attestations "
-    "WHERE package_id = k.column1 AND version = k.column2"
+    "WHERE package_id = k.column1 AND version = k.column2 AND sha256 IS NOT x''"
 )
 _OF_PACKAGE: Final = (
     "SELECT signature, count(*) FROM versions WHERE package_id = ? AND signature <> '' GROUP BY 1"
@@ -56,7 +56,7 @@ _JUDGED: Final = (
 _ASKED: Final = (
     "SELECT v.version, v.attested = 1, v.state IN ('held', 'unverifiable'), "
     "EXISTS (SELECT 1 FROM attestations AS a "
-    "WHERE a.package_id = v.package_id AND a.version = v.version) "
+    "WHERE a.package_id = v.package_id AND a.version = v.version AND a.sha256 IS NOT x'') "
     "FROM versions AS v WHERE v.package_id = (SELECT id FROM packages WHERE name = ?) "
     "AND v.version IN ({list})"
 )
@@ -68,13 +68,14 @@ FROM packages AS p CROSS JOIN versions AS v ON v.package_id = p.id
 WHERE p.state = 'live' AND v.present = 1 AND v.attested = 1
     AND v.state IN ('held', 'unverifiable')
     AND NOT EXISTS (SELECT 1 FROM attestations AS a
-                    WHERE a.package_id = v.package_id AND a.version = v.version)
+                    WHERE a.package_id = v.package_id AND a.version = v.version
+                        AND a.sha256 IS NOT x'')
 """
 _MISSING_OF: Final = f"{_MISSING} AND p.name = ?3"
 _BUNDLE_OF: Final = (
     'SELECT ordinal, observed_at, segment, "offset", lower(hex(sha256)), length '
     "FROM attestations WHERE package_id = (SELECT id FROM packages WHERE name = ?1) "
-    "AND version = ?2"
+    "AND version = ?2 AND sha256 IS NOT x''"
 )
 
 
@@ -150,7 +151,7 @@ async def counted_of(now: Transaction, package: int) -> Counter[str]:
     """The same of all versions of a package, and how many answers about attestations there are."""
     found = _named(Counter(dict(await now.rows(_OF_PACKAGE, (package,)))))
     [(bundles,)] = await now.rows(
-        "SELECT count(*) FROM attestations WHERE package_id = ?", (package,)
+        "SELECT count(*) FROM attestations WHERE package_id = ? AND sha256 IS NOT x''", (package,)
     )
     found[BUNDLES] = bundles
     return found
@@ -242,7 +243,7 @@ async def bundle(now: Transaction, name: str, version: str) -> StoredBundle | No
 
 
 async def bundles(now: Transaction, name: str) -> list[Location]:
-    """Where the bundles of a package lie."""
+    """Where the bundles of a package lie, erased ones among them."""
     rows = await now.rows(
         'SELECT segment, "offset" FROM attestations WHERE sha256 IS NOT NULL '
         "AND package_id = (SELECT id FROM packages WHERE name = ?) ORDER BY ordinal",

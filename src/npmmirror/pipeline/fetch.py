@@ -30,8 +30,9 @@ from npmmirror.outcome import (
     WorkItem,
 )
 from npmmirror.pipeline.channel import receive, send
+from npmmirror.pipeline.attestations import AttestationFetcher, MissedBundle
 from npmmirror.pipeline.in_work import InWork
-from npmmirror.pipeline.job import ASKED, PACKUMENT, WANTED, Done, Job, Result
+from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Done, Job, Result
 from npmmirror.pipeline.look import Look, Looker
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
@@ -67,6 +68,7 @@ class Fetcher:
         clock: Clock,
         *,
         host: Pause,
+        attestations: AttestationFetcher,
         disk: Pause,
         selector: Selector,
         retirer: Retirer,
@@ -81,6 +83,7 @@ class Fetcher:
         self._liveness = liveness
         self._tarballs = tarballs
         self._index = index
+        self._attestations = attestations
         self._schedule = schedule
         self._clock = clock
         self._host = host
@@ -250,8 +253,9 @@ class Fetcher:
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
             if not settled and _is_there(look):
+            bundles = await self._attestations.fetch(job, look, outcomes)
                 rows = [*rows, *await self._contradicted(job)]
-            return self._done(job, look, wanted, outcomes, rows, settled=settled)
+            return self._done(job, look, wanted, outcomes, rows, settled=settled, bundles=bundles)
         except BaseException:
             if look.release is not None:
                 look.release()
@@ -352,12 +356,14 @@ class Fetcher:
         tried = {outcome.version for outcome in outcomes}
         put = [
             *self._packument_row(job, look),
+        bundles: Sequence[Bundle | MissedBundle] = (),
             *(self._tarball_row(job, version, failed) for version, failed in _failures(outcomes)),
             *(self._left(job, version) for version in wanted if version not in tried),
             *rows,
         ]
         kept = {row.item for row in put}
         taken = {*job.work, *tried, *([PACKUMENT] if settled or look.gone else [])}
+            *(self._bundle_row(job, one) for one in bundles if isinstance(one, MissedBundle)),
         return Done(
             job=job,
             outcome=self._outcome(job, look),
@@ -372,6 +378,7 @@ class Fetcher:
             seconds=self._seconds(job),
             release=look.release,
         )
+            bundles=tuple(one for one in bundles if isinstance(one, Bundle)),
 
     def _seconds(self, job: Job) -> float:
         """How long the job is in work."""
@@ -468,6 +475,13 @@ class Fetcher:
         """A tarball that this job had no time for: due at once."""
         row = job.work.get(version)
         now = self._schedule.now()
+    def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
+        """The row of a held version whose attestations are still to be had."""
+        if missed.failed is not None:
+            return self._tarball_row(job, missed.version, missed.failed)
+        now = self._schedule.now()
+        return WorkItem(job.package, missed.version, ATTESTATION, now, since=now)
+
         if row is not None:
             return replace(row, not_before=now)
         reason = ASKED if job.force and job.want is not None else WANTED

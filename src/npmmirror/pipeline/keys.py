@@ -30,6 +30,8 @@ LOOK_SECONDS: Final = 3600.0
 """Between two looks that nobody asked for."""
 SOON_SECONDS: Final = 60.0
 """Between two looks at the least, whoever asks."""
+FIRST_SECONDS: Final = 5.0
+"""How long nothing is fetched, at the very first start, for want of keys to judge it by."""
 ABSENT_ANSWERS: Final = 3
 """After so many in a row it is believed that upstream serves no keys any more."""
 DOCUMENTS_EACH: Final = 20
@@ -69,6 +71,7 @@ class KeyKeeper:
         self._missed = 0
         self._looked_at: float | None = None
         self._asked = anyio.Event()
+        self._looked = anyio.Event()
         self._looking = anyio.Lock()
 
     @property
@@ -76,16 +79,23 @@ class KeyKeeper:
         """What signatures are held against by now."""
         return self._known[-1]
 
+    async def first_look(self) -> None:
+        """Wait until `run` has looked, where no keys are known yet; not for long."""
+        if len(self._known) == 1:
+            with anyio.move_on_after(FIRST_SECONDS):
+                await self._looked.wait()
+
     async def run(self) -> None:
         """Look at the keys now, every so often, and soon after somebody asked."""
+        await self.look()
         while True:
-            await self.look()
             await self._rest()
             self._asked = anyio.Event()
             # Documents that were in work while the keys changed are recorded behind them.
             await self.judge_again()
             due = (self._looked_at or 0.0) + SOON_SECONDS
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            await self.look()
 
     def ask(self) -> None:
         """Have the keys looked at soon."""
@@ -110,6 +120,7 @@ class KeyKeeper:
             except UpstreamError as fault:
                 log.info("keys_not_fetched", reason=fault.reason, detail=fault.detail)
             await self.judge_again()
+            self._looked.set()
 
     async def _rest(self) -> None:
         async with anyio.create_task_group() as tasks:

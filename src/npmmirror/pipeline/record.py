@@ -254,11 +254,17 @@ class Recorder:
         """
         async with self._writing:
             write = partial(self._write_keys, at, document, payload)
-            stored, mark = await self._patiently(partial(self._threads.run, self._cleanly, write))
-            await self._patiently(
-                partial(self._index.commit, Group(keys=(stored,), mark=mark)),
-            )
-        return stored.ordinal
+            written: list[tuple[StoredKeys, Mark]] = []
+
+            async def step() -> int:
+                if not written:
+                    written.append(await self._threads.run(self._cleanly, write))
+                stored, mark = written[0]
+                await self._index.commit(Group(keys=(stored,), mark=mark))
+                return stored.ordinal
+
+            # Both in one step: whoever looks at the keys may be cancelled, and groups follow.
+            return await self._patiently(step)
 
     def _write_keys(
         self, at: str, document: bytes | None, payload: Payload | None
