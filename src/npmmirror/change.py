@@ -52,6 +52,14 @@ def is_later(rev: str | None, other: str | None) -> bool:
     return one is not None and two is not None and one > two
 
 
+def names_document(rev: str | None, sha256: str | None) -> bool:
+    """Whether a revision was made of this very document, by its SHA-256 (hex).
+
+    A mirror announces a document that has no `_rev` so: `<ordinal>-<SHA-256>`.
+    """
+    return rev is not None and sha256 is not None and rev.partition("-")[2] == sha256
+
+
 def distance(later: Seq, earlier: Seq) -> int | None:
     """How many seqs lie between two places; None where either is opaque."""
     if isinstance(later, int) and isinstance(earlier, int):

@@ -9,6 +9,10 @@ HELD: Final = frozenset({"held", "unverifiable"})
 LOST: Final = frozenset({"missing", "altered", "unreadable"})
 """Why a file was dropped that nobody wanted dropped: it is to be fetched again."""
 
+NOT_HELD: Final = "not_held"
+"""Why a tarball failed where upstream is a mirror itself, which does not hold it now. Nobody is at
+fault, and asking again is of no use: its feed tells when it has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:

@@ -12,6 +12,7 @@ def is_stale(
     *,
     believed: bool = False,
     by_revision: bool = True,
+    named: bool = False,
 ) -> bool:
     """Whether the document is older than what was announced or captured.
 
@@ -25,7 +26,8 @@ def is_stale(
     Of a registry whose documents are known to have no `_rev` (`by_revision` is False) dates and
     versions alone decide, even where an odd document of it has one. What they call stale may yet be
     the truth (a version was taken back): `believed` says that upstream kept saying so for long
-    enough.
+    enough. `named` says that the announced revision is made of this very document's digest: then
+    its versions need no proof, and its date alone may call it stale.
     """
     ours = generation(new.rev) if by_revision else None
     announced = generation(announced_rev)
@@ -37,7 +39,8 @@ def is_stale(
     order = _order_of_dates(new, known)
     if ours is not None and captured is not None:
         return ours < captured and order != 1
-    return not believed and (order == -1 or (order != 1 and _lacks_versions(new, known)))
+    lacks = not named and order != 1 and _lacks_versions(new, known)
+    return not believed and (order == -1 or lacks)
 
 
 def is_conflict(rev: str | None, announced_rev: str | None) -> bool:

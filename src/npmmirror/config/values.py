@@ -51,8 +51,12 @@ def base_url(text: str) -> str:
 def registry_of_feed(feed: str) -> str:
     """The registry that belongs to a feed: its host with `replicate.` replaced by `registry.`.
 
-    A feed on any other host is a CouchDB database, which answers with the documents itself.
+    That of a mirror has its registry beside it, at `/-/raw`. A feed on any other host is a CouchDB
+    database, which answers with the documents itself.
     """
+    mirror, ours, _ = feed.partition("/-/replicate")
+    if ours:
+        return f"{mirror}/-/raw"
     parts = urlsplit(feed)
     user, at, host = parts.netloc.rpartition("@")
     if not host.startswith("replicate."):

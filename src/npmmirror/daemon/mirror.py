@@ -152,6 +152,8 @@ class Mirror:
         )
         self.fetcher = self._make_fetcher()
         self.recorder = self._make_recorder()
+        self.on_commit: list[Callable[[], None]] = []
+        """Who else is told of each commit."""
         self.keys = KeyKeeper(
             upstream,
             self.recorder,
@@ -250,6 +252,8 @@ class Mirror:
         self.deaths.end(ended)
         self.feed.committed(dones)
         self.syncer.committed(dones)
+        for tell in self.on_commit:
+            tell()
 
     def _is_suspect(self, package: str) -> bool:
         record = self.deaths.record(package)

@@ -127,7 +127,14 @@ class Daemon:
             serving.start_soon(self._mirror.telling.run)
             serving.start_soon(progress.run)
             self._puller = puller_of(self._mirror, stop)
-            serve = partial(serve_beside, self._config, self._clock, stop, pulling=self._puller)
+            serve = partial(
+                serve_beside,
+                self._config,
+                self._clock,
+                stop,
+                pulling=self._puller,
+                on_commit=self._mirror.on_commit,
+            )
             serving.start_soon(serve)
             producers = (partial(self._follow, stop, serving), self._watch)
             await self._mirror.run(stop, *producers)

@@ -56,15 +56,19 @@ async def serve_beside(
     draining: anyio.Event,
     *,
     pulling: Pulling | None = None,
+    on_commit: list[Callable[[], None]] | None = None,
     started: anyio.Event | None = None,
 ) -> None:
     """The daemon's own server, until cancelled; `draining` is set once the daemon is told to stop.
 
-    `pulling` fetches what is not held, where that is wanted. An address that is taken stops no mirror: it is tried again until it is free.
+    `pulling` fetches what is not held, where that is wanted; whoever is in `on_commit` is told of each
+    commit. An address that is taken stops no mirror: it is tried again until it is free.
     """
     if not config.server.listen:
         return
     async with open_resources(config.server, config.storage, pulling) as resources:
+        if on_commit is not None:
+            on_commit.append(resources.news.tell)
         app = App(resources)
         while True:
             try:

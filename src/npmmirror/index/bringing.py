@@ -35,6 +35,16 @@ OVERDUE: Final = (
     "AND coalesce(CAST({listed} AS INTEGER) > CAST(p.rev AS INTEGER), 1))"
 )
 """Whether a dead letter stands for a revision that is not captured; its change counts as finished."""
+_DIGEST: Final = "substr({listed}, instr({listed}, '-') + 1)"
+OTHER: Final = (
+    f"(p.rev IS NULL AND length({_DIGEST}) = 64 AND {_DIGEST} <> "  # noqa: S608  constants
+    "(SELECT lower(hex(r.sha256)) FROM {tables}revisions AS r "
+    "WHERE r.ordinal = p.revision))"
+)
+"""Whether a revision that a mirror made of a digest names another document than the captured one.
+
+The number before it is of that mirror's own log, which may have begun anew (`change.names_document`).
+"""
 _STANDS: Final = (
     f"CASE WHEN w.package_id IS NULL THEN 'new' WHEN {DEAD_LETTER} THEN 'dead' ELSE 'waits' END"
 )
@@ -47,7 +57,8 @@ LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
 WHERE p.state IN ('', 'removed')
    OR (p.state <> 'erased'
        AND (?2 OR CAST(j.value ->> 1 AS INTEGER) > {GENERATION_HELD}
-            OR {OVERDUE.format(listed="j.value ->> 1")}))
+            OR {OVERDUE.format(listed="(j.value ->> 1)")}
+            OR {OTHER.format(listed="(j.value ->> 1)", tables="")}))
 """  # noqa: S608  a constant
 _UNLISTED: Final = f"""
 SELECT p.id, NULL, {_STANDS}

@@ -19,7 +19,7 @@ from npmmirror.index.removals import Removals
 from npmmirror.index.rounds import Rounds
 from npmmirror.index.schema import KIND, Schema, own
 from npmmirror.index.status import IndexStatus
-from npmmirror.outcome import WorkItem
+from npmmirror.outcome import NOT_HELD, WorkItem
 from npmmirror.receipt import Position
 from npmmirror.sqlite import Database, Transaction, listed, storable
 
@@ -31,6 +31,10 @@ NAMES_EACH: Final = 1000
 _FINISHED: Final = (
     "SELECT json_group_array(json_array(p.name, f.rev, f.deleted)) FROM packages AS p "
     "LEFT JOIN finished AS f ON f.package_id = p.id WHERE p.name IN ({list})"
+)
+_LACKING: Final = (
+    "SELECT name FROM packages AS p WHERE EXISTS (SELECT 1 FROM work_list AS w "
+    "WHERE w.package_id = p.id AND w.reason = ? AND w.not_before IS NULL) AND name IN ({list})"
 )
 _CLAIMS: Final = (
     "SELECT version, tarball, integrity, shasum FROM versions "
@@ -133,6 +137,13 @@ class IndexReader:
                 for name, rev, deleted in orjson.loads(rows)
             }
         return found
+
+    async def lacking(self, names: Sequence[str]) -> list[str]:
+        """Those of these packages of which upstream, a mirror, did not hold a tarball."""
+        spelt = {storable(name): name for name in names}
+        async with self._query() as now:
+            rows = await now.rows(listed(_LACKING, len(spelt)), [NOT_HELD, *spelt])
+        return [spelt[name] for (name,) in rows]
 
     async def claims(self, package: str, versions: Sequence[str]) -> list[Claim]:
         """What upstream says of the tarballs of these versions, as far as they are known."""

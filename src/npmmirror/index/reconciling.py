@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from npmmirror.index.bringing import DEAD_LETTER, GENERATION_HELD, OVERDUE
+from npmmirror.index.bringing import DEAD_LETTER, GENERATION_HELD, OTHER, OVERDUE
 from npmmirror.index.schema import IndexUnavailableError
 from npmmirror.sqlite import Batch, Database, FileKind, Transaction, storable
 
@@ -64,7 +64,8 @@ WHERE l.id > ?1 AND l.id <= ?2
     AND ((p.id IS NULL AND ?3) OR (p.state = '' AND (?3 OR f.package_id IS NOT NULL))
          OR p.state = 'removed'
          OR (p.state NOT IN ('', 'erased')
-             AND (CAST(l.rev AS INTEGER) > {GENERATION_HELD} OR {OVERDUE.format(listed="l.rev")})))
+             AND (CAST(l.rev AS INTEGER) > {GENERATION_HELD} OR {OVERDUE.format(listed="l.rev")}
+                  OR {OTHER.format(listed="l.rev", tables="old.")})))
     AND {_UNCHANGED.format(name="l.name")}
 """  # noqa: S608  constants
 # Of a mirror that was only ever to have what is announced, the rest is counted.

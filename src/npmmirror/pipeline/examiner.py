@@ -1,7 +1,9 @@
 """Finding out what a document changes: all that costs CPU, without any await."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 import structlog
@@ -9,12 +11,15 @@ import structlog
 from npmmirror.archive import CaptureDamagedError, CaptureReader, ErasedError, PayloadEncoder
 from npmmirror.archive.deltas import Documents
 from npmmirror.capture import Location, Payload
+from npmmirror.change import names_document
 from npmmirror.diff import changed_versions, diff
 from npmmirror.effects import Effects, Known
 from npmmirror.packument import Packument
 from npmmirror.pipeline.large import LargeDocument
 from npmmirror.signatures import Keys, signed
 from npmmirror.staleness import is_stale
+
+_DIGEST_LENGTH: Final = 64
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +45,8 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     """What a document turned out to be.
 
     `payload` is None where its bytes are those of the capture before it; `effects` is None where
-    it is stale. `is_living` says that it has versions, and is of no unpublished package.
+    it is stale. `is_living` says that it has versions, and is of no unpublished package. `named`
+    says that the announced revision was made of this very document.
     """
 
     rev: str | None
@@ -48,6 +54,7 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     stale: bool
     payload: Payload | None
     effects: Effects | None
+    named: bool = False
 
 
 def log_damage(package: str, error: str) -> None:
@@ -90,12 +97,14 @@ class Examiner:
         living = packument.unpublished is None and bool(packument.versions)
         known = question.known
         chain = known.chain if known else None
+        named = _is_named(question.announced_rev, raw)
         stale = is_stale(
             packument,
             known,
             question.announced_rev,
             believed=question.believed,
             by_revision=question.by_revision,
+            named=named,
         )
         effects = None
         if not stale:
@@ -104,7 +113,7 @@ class Examiner:
         payload: Payload | None = self._encoder.encode(raw, chain, others, aside=stale)
         if known is not None and payload is not None and _is_known(payload, known, effects):
             payload = None
-        return Finding(packument.rev, living, stale, payload, effects), packument
+        return Finding(packument.rev, living, stale, payload, effects, named), packument
 
     def compare(
         self, packument: Packument, known: Known | None, following_since: str | None, keys: Keys
@@ -184,3 +193,10 @@ def _is_known(payload: Payload, known: Known, effects: Effects | None) -> bool:
     if effects is None:
         return payload.sha256 in {known.sha256, known.stale_sha256}
     return payload.sha256 == known.sha256 and not effects.events
+
+
+def _is_named(rev: str | None, raw: bytes | memoryview) -> bool:
+    """Whether it was announced by its digest; only a revision as long as one is held against it."""
+    if len((rev or "").partition("-")[2]) != _DIGEST_LENGTH:
+        return False
+    return names_document(rev, hashlib.sha256(raw).hexdigest())

@@ -8,7 +8,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry, Gap, Item
-from npmmirror.change import Change, is_later
+from npmmirror.change import Change, Seq, is_later
 from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
@@ -67,7 +67,7 @@ class Feed:
         self._wake_work = anyio.Event()
         self._room = anyio.Event()
         self._live_waiting = False
-        self._offered: dict[str, tuple[str, bool]] = {}
+        self._offered: dict[str, tuple[Seq, str, bool]] = {}
         self._unseen: set[str] = set()
         self.held: frozenset[str] = frozenset()
         """Origins of rows of the work list that are not handed out now (`npmmirror.origin`)."""
@@ -118,6 +118,11 @@ class Feed:
         self._unseen = {item.change.id for item in items if isinstance(item, Entry)}
         found = await self._index.finished(sorted(self._unseen))
         self._unseen.difference_update(found)
+        changes = [item.change for item in items if isinstance(item, Entry)]
+        seen = [one.id for one in changes if found.get(one.id) == (one.rev, one.deleted)]
+        # A mirror announces a package again when it has a tarball that it did not have.
+        for name in await self._index.lacking(seen) if seen else ():
+            found[name] = None
         return found
 
     async def buffer_is_away(self, error: Exception, seconds: float) -> None:
@@ -184,11 +189,12 @@ class Feed:
         """
         if change.rev is None:
             return False
+        this = (change.seq, change.rev, change.deleted)
         last = self._offered.pop(change.id, None)
-        self._offered[change.id] = (change.rev, change.deleted)
+        self._offered[change.id] = this
         if len(self._offered) > OFFERED:
             del self._offered[next(iter(self._offered))]
-        return last == (change.rev, change.deleted)
+        return last == this
 
     async def _send_live(self, job: Job) -> None:
         if not self._gate.admit(job):

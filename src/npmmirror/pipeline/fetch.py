@@ -19,6 +19,7 @@ from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import (
     HELD,
+    NOT_HELD,
     Failed,
     Gone,
     Mirrored,
@@ -460,7 +461,7 @@ class Fetcher:
     def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
         row = job.work.get(version)
         attempts = self._attempts(row, failed)
-        retry_at = self._retry_at(attempts, failed)
+        retry_at = self._retry_at(attempts, failed) if failed.reason != NOT_HELD else None
         return WorkItem(
             job.package,
             version,

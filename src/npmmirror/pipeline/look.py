@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from npmmirror.archive import DiskFaultError
+from npmmirror.change import names_document
 from npmmirror.clock import Clock, timestamp
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
@@ -318,7 +319,9 @@ def _is_captured(job: Job, known: Known | None) -> bool:
     rev = _announced(job)
     if known is None or rev is None or job.force or job.want is not None:
         return False
-    return known.state not in {"", "removed"} and known.rev == rev
+    if known.state in {"", "removed"}:
+        return False
+    return known.rev == rev or (known.rev is None and names_document(rev, known.sha256))
 
 
 def _condition(job: Job, known: Known | None) -> tuple[str | None, bool]:

@@ -79,6 +79,8 @@ class SecondLooks:
             return Failed(STALE, self._next(asked, finding, known, now), detail)
         if is_conflict(finding.rev, asked.announced) and asked.tries(CONFLICT) < TRIES:
             return Failed(CONFLICT, None, f"found {finding.rev}, announced {asked.announced}")
+        if finding.named:
+            return self.of_life(asked) if finding.is_living else None
         # One of the two, for each would count the other's looks anew.
         reason = UNPROVEN if _is_unproven(asked, finding) else NOT_YET
         is_odd = reason == UNPROVEN or self._is_the_same(asked, finding, known)

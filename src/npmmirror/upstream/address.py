@@ -113,7 +113,7 @@ class Addresses:
             urls.append(URL(f"{self._registry}/{path}", encoded=True))
         urls.append(URL(f"{self._origin}{given.raw_path_qs}", encoded=True))
         refused = None
-        if not self._is_registry(given):
+        if not self.is_registry(given):
             if self.allows(given):
                 urls.append(given)
             else:
@@ -142,7 +142,8 @@ class Addresses:
         """Whether this URL's host (and port) may be asked."""
         return bool(url.raw_host) and _authority(url) in self._allowed
 
-    def _is_registry(self, url: URL) -> bool:
+    def is_registry(self, url: URL) -> bool:
+        """Whether this URL leads to the registry's host (and port)."""
         # A packument may say http where the registry is asked by https: the host is what counts.
         return _authority(url) == _authority(self._registry_url)
 

@@ -11,6 +11,7 @@ from yarl import URL
 from npmmirror.change import Head, Page, Seq
 from npmmirror.clock import Clock
 from npmmirror.errors import UsageError
+from npmmirror.outcome import NOT_HELD
 from npmmirror.upstream.address import Addresses
 from npmmirror.upstream.body import SMALL, Caps, Spool, read_body, refuse_no_json
 from npmmirror.upstream.decoding import ACCEPTED
@@ -30,6 +31,8 @@ DOCUMENT: Headers = {"Accept": "application/json", "Accept-Encoding": ACCEPTED}
 BUSTING: Headers = {**DOCUMENT, "Cache-Control": "no-cache"}
 EXTRA_CAPS = Caps(4 << 20, 4 << 20)
 """Keys are some hundred bytes, an attestation bundle of npm's some twenty thousand."""
+OUTCOME = "Npmmirror-Outcome"
+"""The header by which a mirror of ours says what a status alone does not."""
 TARBALL: Headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -220,11 +223,17 @@ class Upstream:
             if answer is not None:
                 return answer
         candidates = self._addresses.tarball(name, dist)
+        not_held = _not_held(error)
         for url in candidates.urls:
-            if url != usual:
-                answer, error = await self._given(url)
-                if answer is not None:
-                    return answer
+            # Another address of a mirror might have it fetched, which is not for us to ask.
+            if url == usual or (not_held is not None and self._addresses.is_registry(url)):
+                continue
+            answer, error = await self._given(url)
+            if answer is not None:
+                return answer
+            not_held = not_held or _not_held(error)
+        if not_held is not None:
+            raise not_held
         if candidates.refused is not None:
             raise BadAnswer(
                 "host_refused", f"{candidates.refused} is not in tarball_hosts; {error}"
@@ -238,6 +247,12 @@ class Upstream:
             return answer, None
         with answer:
             error = await unexpected(answer)
+            if answer.response.headers.get(OUTCOME) == NOT_HELD:
+                return None, BadAnswer(NOT_HELD, error.detail)
         if answer.status != 404:
             raise error
         return None, error
+
+
+def _not_held(error: BadAnswer | None) -> BadAnswer | None:
+    return error if error is not None and error.reason == NOT_HELD else None

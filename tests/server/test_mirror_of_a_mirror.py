@@ -1,0 +1,146 @@
+"""A second mirror that follows the first one's feed and reads its documents and tarballs."""
+
+import shutil
+from pathlib import Path
+
+import anyio.lowlevel
+import orjson
+import pytest
+
+from npmmirror.cli.registry import registry_of_run
+from npmmirror.config import UpstreamSection
+from npmmirror.daemon.reindex import reindex
+from npmmirror.testing import ScriptedRegistry, faults
+from npmmirror.testing.history import History
+from tests.server.chain import chain
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("without_revs", [False, True])
+async def test_it_converges_to_the_same_bytes(tmp_path: Path, without_revs: bool) -> None:
+    """Through a life of publishing, unpublishing and removing, while the first one works."""
+    registry = ScriptedRegistry(seed=3, without_revs=without_revs)
+    history = History(registry, seed=3, packages=8, share=0.6)
+    async with chain(tmp_path, registry) as here, here.running():
+        await here.alike()
+        for _ in range(6):
+            history.step()
+            await anyio.lowlevel.checkpoint()
+            history.step()
+            await here.first.at_head()
+        held = await here.alike()
+        assert {state for state, _, _ in held.values()} >= {"live", "unpublished"}
+        assert any(files for _, _, files in held.values())
+
+
+async def test_a_second_one_that_comes_late_has_it_all(tmp_path: Path) -> None:
+    """What there was before it began to follow is in the feed as well."""
+    registry = ScriptedRegistry(seed=4)
+    history = History(registry, seed=4, packages=12, share=0.6)
+    for _ in range(5):
+        history.step()
+    async with chain(tmp_path, registry) as here, here.first.running():
+        await here.first.at_head()
+        async with here.second.running():
+            await here.alike()
+
+
+async def test_a_tarball_that_the_first_does_not_hold(tmp_path: Path) -> None:
+    """An outcome of its own: told, not asked for again, until the first one has it."""
+    nothing = {"policy": {"tarballs": "none"}}
+    async with chain(tmp_path, first=nothing) as here:
+        here.registry.publish("left-pad", "1.0.0")
+        here.registry.publish("left-pad", "1.1.0")
+        async with here.running():
+            await here.second.until(lambda now: now["dead_letters"] == {"not_held": 2})
+            row = here.second.work_list("left-pad")["1.0.0"]
+            assert (row.reason, row.attempts, row.dead) == ("not_held", 1, True)
+            async with here.first.control() as first:
+                async for _ in first.sync(["left-pad@1.1.0"], {}):
+                    pass
+            await here.second.until(lambda now: now["dead_letters"] == {"not_held": 1})
+            held = await here.caught_up()
+            assert list(held["left-pad"][2]) == ["1.1.0"]
+            assert here.second.work_list("left-pad").keys() == {"1.0.0"}
+
+
+async def test_a_tarball_that_comes_to_the_first_later(tmp_path: Path) -> None:
+    """It is announced again, and fetched then; whoever restarts in between misses nothing."""
+    async with chain(tmp_path) as here:
+        here.first.upstream.fault("tarball", faults.Status(404), name="left-pad", times=None)
+        here.registry.publish("left-pad", "1.0.0")
+        async with here.first.running():
+            async with here.second.running():
+                await here.second.until(lambda now: now["dead_letters"] == {"not_held": 1})
+            here.first.upstream.heal()
+            async with here.first.control() as first:
+                await first.retry([])
+            await here.first.until(lambda now: now["totals"]["tarballs"] == 1)
+            async with here.second.running():
+                await here.alike()
+                assert (await here.second.status())["dead_letters"] == {}
+
+
+async def test_the_first_was_reindexed(tmp_path: Path) -> None:
+    """Ordinals survive: the second one goes on as if nothing had happened."""
+    registry = ScriptedRegistry(seed=5)
+    history = History(registry, seed=5, packages=6, share=0.6)
+    async with chain(tmp_path, registry) as here, here.second.running():
+        async with here.first.running():
+            await here.alike()
+            cursor = (await here.second.status())["feed"]["cursor"]
+        data_dir = here.first.config.storage.data_dir
+        for path in data_dir.glob("index.db*"):
+            path.unlink()
+        await reindex(here.first.config, lambda _: None)
+        history.step()
+        async with here.first.running():
+            await here.alike()
+            status = await here.second.status()
+            assert status["feed"]["cursor"] > cursor
+            assert status["feed"]["head_went_back"] is None
+
+
+@pytest.mark.parametrize("without_revs", [False, True])
+async def test_the_first_began_anew(tmp_path: Path, without_revs: bool) -> None:
+    """Its head goes back; what changed meanwhile is found by the reconciliation."""
+    registry = ScriptedRegistry(seed=6, without_revs=without_revs)
+    history = History(registry, seed=6, packages=6, share=0.6, moves=["publish", "deprecate"])
+    soon = {"follow": {"head_fall_minutes": 0.005}}
+    async with chain(tmp_path, registry, second=soon) as here, here.second.running():
+        async with here.first.running():
+            for _ in range(4):
+                await here.alike()
+                history.step()
+            await here.alike()
+        shutil.rmtree(here.first.config.storage.data_dir)
+        history.step()
+        async with here.first.running():
+            await here.second.until(lambda now: now["feed"]["head_went_back"] is not None)
+            await here.alike()
+
+
+async def test_a_version_taken_back_without_revisions(tmp_path: Path) -> None:
+    """The first believes it in the end; the second has the digest of what to believe at once."""
+    registry = ScriptedRegistry(without_revs=True)
+    doubtful = {"policy": {"confirm_removal_hours": 0.0003}}
+    patient = {"policy": {"confirm_removal_hours": 24}}
+    async with chain(tmp_path, registry, first=doubtful, second=patient) as here, here.running():
+        for name in ("left-pad", "react", "vue"):
+            registry.publish(name, "1.0.0")
+        registry.publish("left-pad", "1.1.0")
+        await here.alike()
+        document = orjson.loads(registry.document("left-pad"))
+        del document["versions"]["1.1.0"]
+        document["dist-tags"] = {"latest": "1.0.0"}
+        registry.put_document("left-pad", orjson.dumps(document))
+        held = await here.alike()
+        assert list(held["left-pad"][2]) == ["1.0.0"]
+
+
+async def test_it_needs_no_address_but_the_feeds(tmp_path: Path) -> None:
+    """Without `upstream.registry` the documents are those beside the feed."""
+    del tmp_path
+    told = UpstreamSection(feed="http://mirror.example/npm/-/replicate/registry")
+    assert registry_of_run(told).url == "http://mirror.example/npm/-/raw"
