@@ -128,8 +128,9 @@ class Look:
                     await here.at_head()
             except* Died:
                 pass
-            except* DaemonGoneError:
-                # One that dies lets go of its socket first, and is asked meanwhile.
+            except* (DaemonGoneError, anyio.BrokenResourceError):
+                # One that dies lets go of its socket first, and is asked meanwhile; its tasks end
+                # one after the other.
                 if self.place is None:
                     raise
 
