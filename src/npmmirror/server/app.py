@@ -17,6 +17,7 @@ from npmmirror.server.pulled_tarballs import RefusedError, refusal
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart
 from npmmirror.server.replication.part import ReplicationPart
 from npmmirror.server.resources import Part, Resources
+from npmmirror.server.search import SearchPart
 from npmmirror.server.views import past_parts, raw_parts
 
 MEMO: Final = 20_000
@@ -121,7 +122,9 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
     parts |= _live(resources)
     parts |= past_parts(resources, resources.visibility.past) | raw_parts(resources)
     parts[ViewKind.LIVE, Route.REPLICATE] = app.replication
+    search = SearchPart(resources)
     for view in ViewKind:
+        parts[view, Route.SEARCH] = search
         parts[view, Route.PING] = PingPart(lambda: app.draining)
         parts[view, Route.WHOAMI] = WhoamiPart()
         parts[view, Route.ADVISORIES] = advisories()

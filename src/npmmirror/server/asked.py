@@ -125,7 +125,18 @@ def parse(raw: str, base: str = "") -> Asked | Refused:
     segments = _segments(path)
     if segments is None:
         return _BAD
-    return _of_view(segments, path.split("/")[1:], base, query)
+    found = _of_view(segments, path.split("/")[1:], base, query)
+    if isinstance(found, Asked) and not _is_name(found.name):
+        return NOT_FOUND
+    return found
+
+
+def _is_name(name: str) -> bool:
+    """Whether a package may be called so: it has no slash but that of a scope."""
+    if "/" not in name:
+        return True
+    scope, _, bare = name.partition("/")
+    return scope.startswith("@") and len(scope) > 1 and "/" not in bare and _is_possible(bare)
 
 
 def _segments(path: str) -> list[str] | None:
@@ -178,7 +189,7 @@ def _of_package(rest: list[str]) -> tuple[Route | None, str]:
             return Route.PACKUMENT, ""
         case [selector]:
             return Route.MANIFEST, selector
-        case ["-", file]:
+        case ["-", file] if _is_possible(file.rpartition("/")[2]):
             return Route.TARBALL, file.rpartition("/")[2]
         case ["-", scope, file] if scope.startswith("@"):
             return Route.TARBALL, file

@@ -7,6 +7,7 @@ from typing import Final
 from npmmirror.archive import CaptureReader
 from npmmirror.config import ServerSection, StorageSection
 from npmmirror.index import IndexReader
+from npmmirror.index.searching import NameSearch
 from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
 from npmmirror.server.changes import Changes, DataVersion
@@ -46,8 +47,22 @@ async def open_resources(
         version, waited = DataVersion(storage.index_path), DataVersion(storage.index_path)
         stack.callback(version.close)
         stack.callback(waited.close)
+        search = stack.enter_context(NameSearch(storage.index_path))
+        searching = stack.enter_context(WorkerThreads(1, "npmmirror-search"))
         captures = stack.enter_context(CaptureReader(storage.data_dir / "captures"))
         stock = Stock(lambda: index, captures, storage.packages_path, threads)
         ready = ReadyAnswers(section.cache_bytes, Changes(version).look)
         addresses, news = Addresses(section), News(waited.has_changed)
-        yield Resources(section, stock, ready, threads, files, addresses, visibility, news, pulling)
+        yield Resources(
+            section,
+            stock,
+            ready,
+            threads,
+            files,
+            addresses,
+            visibility,
+            news,
+            search,
+            searching,
+            pulling,
+        )

@@ -19,7 +19,7 @@ def span_of(header: str | None, size: int) -> tuple[int, int] | None:
         length = int(match[2])
         return (max(size - length, 0), size) if length and size else None
     start = int(match[1])
-    end = int(match[2]) + 1 if match[2] else size
-    if end <= start:
+    if match[2] and int(match[2]) < start:
         return 0, size
-    return (start, min(end, size)) if start < size else None
+    end = min(int(match[2]) + 1, size) if match[2] else size
+    return (start, end) if start < size else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from npmmirror.config import ServerSection
+from npmmirror.index.searching import NameSearch
 from npmmirror.pulled import Pulling
 from npmmirror.server.addresses import Addresses
 from npmmirror.server.asked import Asked
@@ -19,8 +20,9 @@ from npmmirror.worker_threads import WorkerThreads
 class Resources:
     """The stock, the cache and the threads of one server.
 
-    `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang.
-    `news` tells of commits to the index. `pulling` is who fetches what is not held; None: nobody does.
+    `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang,
+    `searching` is the one thread of `search`. `news` tells of commits to the index. `pulling` is who
+    fetches what is not held; None: nobody does.
     """
 
     section: ServerSection
@@ -31,6 +33,8 @@ class Resources:
     addresses: Addresses
     visibility: Visibility
     news: News
+    search: NameSearch
+    searching: WorkerThreads
     pulling: Pulling | None = None
 
     @property
