@@ -308,10 +308,6 @@ class Mirror:
             following_since=lambda: self.following_since,
             keys=lambda: self.keys.current,
         )
-        tarballs = TarballFetcher(
-            self.upstream,
-            self.opened.store,
-            downloads,
         downloads = anyio.Semaphore(fetch.concurrency, fast_acquire=True)
         attestations = AttestationFetcher(
             self.upstream,
@@ -321,6 +317,10 @@ class Mirror:
             host=self.host,
             per_job=fetch.tarballs_per_job,
         )
+        tarballs = TarballFetcher(
+            self.upstream,
+            self.opened.store,
+            downloads,
             host=self.host,
             disk=self.disk,
             clock=self.clock,
@@ -334,11 +334,11 @@ class Mirror:
             self.opened.reader,
             Schedule(self.clock, fetch.retry_seconds, fetch.retry_max_seconds, fetch.max_attempts),
             self.clock,
+            attestations=attestations,
             host=self.host,
             disk=self.disk,
             selector=Selector(self.opened.policy, self.opened.reader),
             retirer=self.retirer,
-            attestations=attestations,
             tarballs_per_job=fetch.tarballs_per_job,
             deaths=self.deaths,
             liveness=self.liveness,
