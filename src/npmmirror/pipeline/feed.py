@@ -78,6 +78,8 @@ class Feed:
         """Bring in a job from outside (a person's `sync`); returns once it is handed on."""
         if self._gate.admit(job):
             await self._jobs.send(job)
+        elif job.express and (first := self._gate.unsent(job.package)) is not None:
+            await self._jobs.hurry(first)
 
     async def read_buffer(self, buffer: Buffer, watermark: Watermark) -> None:
         """Follow the buffer from the watermark's position on, for ever.

@@ -127,6 +127,9 @@ class Fetcher:
                         job = await receive(jobs)
                 except anyio.EndOfStream:
                     return
+                if job.sent:
+                    continue  # another worker has it, who had more time
+                job.sent = True
                 if self._disk.held and not await self._ready():
                     return  # the next start does it
                 done = await self.finish(job)

@@ -29,6 +29,11 @@ class Gate:
             self._waiting[job.package] = job
         return False
 
+    def unsent(self, package: str) -> Job | None:
+        """The job of this package that may be joined still; None where there is none."""
+        running = self._running.get(package)
+        return None if running is None or running.sent else running
+
     def busy(self, package: str) -> bool:
         """Whether a job of this package is in work."""
         return package in self._running
