@@ -1,16 +1,19 @@
-"""Tarballs, whole or in part, as they lie on the disk."""
+"""Tarballs, whole or in part, from the disk; small ones that are asked for again, from memory."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
-from npmmirror.server.answers import error, matches
+from npmmirror.server.answers import Ready, error, matches, send
 from npmmirror.server.asked import Asked
 from npmmirror.server.ranges import span_of
 from npmmirror.server.resources import Part, Resources
@@ -19,7 +22,13 @@ from npmmirror.server.stock import version_of_file
 from npmmirror.server.visibility import Verdict
 
 AT_ONCE: Final = 1 << 20
-"""Files up to this size are read in one call; larger ones in pieces of it."""
+"""Files up to this size are read in one call; larger ones in pieces of it.
+
+Those are also the ones that are kept with the ready answers once they are asked for again: whoever
+reads each tarball once, as another mirror does, pushes nothing out.
+"""
+REMEMBERED: Final = 4096
+"""Tarballs of which it is remembered that they were asked for."""
 TYPE: Final = "application/octet-stream"
 
 WITHHELD: Final = "Withheld by this mirror"
@@ -32,10 +41,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file, positioned; `first` are the first bytes of the span."""
+    """A file, positioned; `first` are the first bytes of the span. Closed, if they are all of it."""
 
     file: FileIO
     first: bytes
+
+
+class _NotKeptError(Exception):
+    """The tarball is not there, or not to be answered from memory."""
 
 
 class TarballPart(Part):
@@ -44,19 +57,52 @@ class TarballPart(Part):
     def __init__(self, resources: Resources, finding: Finding) -> None:
         self._finding = finding
         self._visibility = resources.visibility
+        self._ready = resources.ready
+        self._sent_once: dict[Hashable, None] = {}
         self._files = resources.files
         self._packages = resources.stock.packages
         self._forever = f"{resources.shared}, max-age=31536000, immutable"
 
     async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         """See `Part`."""
+        if "Range" in request.headers:
+            return await self._from_disk(request, asked)
+        key = _key(asked)
+        found = self._ready.known(key)
+        if found is None and key in self._sent_once:
+            with suppress(_NotKeptError):
+                found = await self._ready.made(key, partial(self._read, asked), asked.name)
+        return await self._from_disk(request, asked) if found is None else send(request, found)
+
+    async def _read(self, asked: Asked) -> Ready:
+        """The whole of a small tarball.
+
+        Raises:
+            _NotKeptError: it is to be answered otherwise.
+        """
         held = await self._finding(asked)
-        version = version_of_file(asked.name, asked.rest) if held is None else held.version
-        if self._visibility.of(asked.name, version, ()) is Verdict.WITHHELD:
+        if held is None or held.size > AT_ONCE or self._withholds(asked, held):
+            raise _NotKeptError
+        try:
+            opened = await self._files.run(
+                _open, self._packages / held.path, held.size, (0, held.size)
+            )
+        except OSError as fault:
+            raise _NotKeptError from fault
+        headers = CIMultiDict({**self._headers(held), "Content-Type": TYPE})
+        return Ready(opened.first, headers, headers["ETag"])
+
+    async def _from_disk(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        held = await self._finding(asked)
+        if self._withholds(asked, held):
             return self.withheld()
         if held is None:
             return await self._missing(request, asked)
         return await self._sent(request, asked, held)
+
+    def _withholds(self, asked: Asked, held: HeldTarball | None) -> bool:
+        version = version_of_file(asked.name, asked.rest) if held is None else held.version
+        return self._visibility.of(asked.name, version, ()) is Verdict.WITHHELD
 
     @staticmethod
     def withheld() -> web.Response:
@@ -97,7 +143,14 @@ class TarballPart(Part):
                 error=fault.strerror or str(fault),
             )
             return error(503, "The tarball cannot be read now", Retry_After="60")
+        if status == 200 and held.size <= AT_ONCE:
+            self._note(asked)
         return await self._delivered(request, opened, status, headers, span[1] - span[0])
+
+    def _note(self, asked: Asked) -> None:
+        if len(self._sent_once) >= REMEMBERED:
+            del self._sent_once[next(iter(self._sent_once))]
+        self._sent_once[_key(asked)] = None
 
     async def _delivered(
         self,
@@ -107,11 +160,11 @@ class TarballPart(Part):
         headers: dict[str, str],
         length: int,
     ) -> web.StreamResponse:
+        if len(opened.first) == length:
+            return web.Response(
+                body=opened.first, status=status, headers=headers, content_type=TYPE
+            )
         with opened.file:
-            if len(opened.first) == length:
-                return web.Response(
-                    body=opened.first, status=status, headers=headers, content_type=TYPE
-                )
             response = web.StreamResponse(status=status, headers=headers)
             response.content_type = TYPE
             response.content_length = length
@@ -139,6 +192,11 @@ class TarballPart(Part):
         }
 
 
+def _key(asked: Asked) -> Hashable:
+    view = asked.view
+    return asked.route, view.kind, view.bound, asked.name, asked.rest
+
+
 def _open(path: Path, size: int, span: tuple[int, int]) -> _Opened:
     """In a thread: the file at the beginning of the span.
 
@@ -149,7 +207,11 @@ def _open(path: Path, size: int, span: tuple[int, int]) -> _Opened:
     try:
         _check_size(file, size)
         file.seek(span[0])
-        return _Opened(file, _read(file, min(span[1] - span[0], AT_ONCE)))
+        length = span[1] - span[0]
+        first = _read(file, min(length, AT_ONCE))
+        if len(first) == length:
+            file.close()  # here, for a disk may hang
+        return _Opened(file, first)
     except BaseException:
         file.close()
         raise

@@ -1,0 +1,90 @@
+"""Small tarballs that are asked for again are answered from memory, as long as that is true."""
+
+from pathlib import Path
+
+import pytest
+
+from npmmirror.server import tarballs
+from tests.server.conftest import Answer, Serve, Served
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/left-pad/-/left-pad-1.0.0.tgz"
+
+
+async def keep(here: Served) -> Answer:
+    """Mirror a tarball and ask for it until it is in memory, then take its file away."""
+    await here.publish("left-pad", "1.0.0", "1.1.0")
+    answers = [await here.ask(PATH) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].headers.keys() == answers[1].headers.keys()
+    for file in packages(here).rglob("left-pad-1.0.0.tgz"):
+        file.unlink()
+    return answers[0]
+
+
+def packages(here: Served) -> Path:
+    """The directory of tarballs."""
+    return here.mirror.config.storage.packages_path
+
+
+async def test_a_tarball_asked_for_again_needs_no_disk(served: Serve) -> None:
+    """The third answer is the first one, headers too, though the disk has nothing any more."""
+    async with served() as here:
+        first = await keep(here)
+        again = await here.ask(PATH)
+        assert again.body == first.body == here.registry.tarball("left-pad", "1.0.0")
+        assert again.headers | {"Date": ""} == first.headers | {"Date": ""}
+        assert (
+            await here.ask(PATH, headers={"If-None-Match": first.headers["Etag"]})
+        ).status == 304
+        head = await here.ask(PATH, method="HEAD")
+        assert (head.status, head.headers["Content-Length"]) == (200, f"{len(first.body)}")
+
+
+async def test_a_tarball_that_is_read_once_is_not_kept(served: Serve) -> None:
+    """Whoever reads everything once, as another mirror does, pushes nothing out."""
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0")
+        await here.ask(PATH)
+        assert here.resources.ready.bytes == 0
+
+
+async def test_a_kept_tarball_goes_with_its_version(served: Serve) -> None:
+    """Once upstream took the version back it is not answered, however often it was before."""
+    async with served() as here:
+        await keep(here)
+        here.registry.unpublish_version("left-pad", "1.0.0")
+        await here.sync("left-pad")
+        assert (await here.ask(PATH)).status == 404
+
+
+async def test_a_part_of_a_kept_tarball_is_a_part(served: Serve) -> None:
+    """Ranges are answered as those of any other."""
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0")
+        whole = [(await here.ask(PATH)).body for _ in range(3)]
+        part = await here.ask(PATH, headers={"Range": "bytes=3-9"})
+        assert (part.status, part.body) == (206, whole[2][3:10])
+
+
+async def test_large_tarballs_are_not_kept(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are read in pieces stay on the disk, and are whole each time."""
+    monkeypatch.setattr(tarballs, "AT_ONCE", 100)
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0")
+        for _ in range(3):
+            assert (await here.ask(PATH)).body == here.registry.tarball("left-pad", "1.0.0")
+        assert here.resources.ready.bytes == 0
+
+
+async def test_what_is_remembered_of_tarballs_is_bounded(
+    served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is forgotten, and counts as asked for once again."""
+    monkeypatch.setattr(tarballs, "REMEMBERED", 1)
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0", "1.1.0")
+        for path in (PATH, PATH.replace("1.0.0", "1.1.0")) * 2:
+            assert (await here.ask(path)).status == 200
+        assert here.resources.ready.bytes == 0
