@@ -183,6 +183,7 @@ class Daemon:
                 # A daemon that never lives until the first look at the clock must trim, too.
                 await self._trim()
                 self._answering.set()
+                await self._mirror.keys.first_look()
                 following.set()
                 try:
                     await self._follow_through(cursor, watermark)
@@ -190,7 +191,6 @@ class Daemon:
                     log.error("feed_given_up", error=str(error))  # noqa: TRY400 - no bug of ours
                     self._gave_up = error
                     stop.set()
-                await self._mirror.keys.first_look()
                     await anyio.sleep_forever()
 
     async def _follow_through(self, cursor: Seq, watermark: Watermark) -> None:
