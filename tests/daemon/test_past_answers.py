@@ -23,10 +23,12 @@ from npmmirror.sqlite import Transaction
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.test_rebuilt_histories import (
     NAMES,
+    PLACES,
     SECTIONS,
     STEPS,
     STORAGE,
     Look,
+    Move,
     Rebuild,
     Step,
     begin,
@@ -82,6 +84,18 @@ class Witness:
             moments |= {AtOrdinal(ordinal), AtOrdinal(ordinal - 1), AtOrdinal(ordinal + 1)}
             moments |= {AtTime(timestamp(time + each * MICROSECOND)) for each in (-1, 0, 1)}
         return moments
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("place", range(len(PLACES)), ids=[place for _, place in PLACES])
+async def test_a_death_changes_no_answer(mirror: Open, place: int) -> None:
+    """A mark may be in the log and not in the index yet: its time, and later ones, are not past."""
+    async with mirror(**SECTIONS) as here:
+        begin(here.upstream.registry)
+        witness = Witness(here)
+        for step in (Look(), Move(NAMES[0], "publish", 1), Look(place), Look()):
+            await step.happen(here)
+            await witness.look()
 
 
 @pytest.mark.timeout(3600)  # finding the shortest history takes minutes
