@@ -276,6 +276,42 @@ async def test_what_is_withheld_is_judged_as_of_now(served: Serve) -> None:
         assert set((await here.ask("/-/raw/a")).json["versions"]) == {"1.0.0", "1.1.0"}
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/-/at",
+        "/-/at/",
+        "/-/at//a",
+        "/-/at/%00/a",
+        "/-/at/%ff/a",
+        "/-/at/%/a",
+        "/-/at/../at/seq:3/a",
+        "/-/at/seq:3%2f..%2f..%2fetc/a",
+        "/-/at/seq:3/..%2f..%2fdata%2findex.db",
+        "/-/at/seq:3/a/-/..%2f..%2findex.db",
+        "/-/at/seq:3/@s%2f..%2f../-/index.db",
+        "/-/at/seq:3/-/at/seq:3/a",
+        "/-/at/" + "9" * 3000 + "/a",
+        "/-/at/2026-11-20T10:00:00." + "1" * 400 + "Z/a",
+        "/-/raw",
+        "/-/raw/",
+        "/-/raw/..%2f..%2findex.db",
+        "/-/raw/a/-/..%2f..%2findex.db",
+        "/-/raw/-/npmmirror/revision/..%2f1",
+        "/-/raw/-/npmmirror/revisions/..",
+        "/-/raw/-/npmmirror/revisions/%00",
+        "/-/raw/%ED%A0%80",
+    ],
+)
+async def test_a_hostile_address_is_refused(served: Serve, path: str) -> None:
+    """With 400, 404 or 414 and a word; never with a file of ours, never with a fault."""
+    async with served() as here:
+        await here.publish("a", "1.0.0")
+        answer = await here.ask(path)
+        assert answer.status in {400, 404, 414}
+        assert answer.json["error"]
+
+
 async def agreed(_: Plan) -> bool:
     """To everything."""
     return True

@@ -10,8 +10,8 @@ from npmmirror.server.stand import HeldTarball, Revision
 from npmmirror.server.stock import Stock
 from npmmirror.worker_threads import WorkerThreads
 
-VERSIONS: Final = 200_000
-"""So many versions' claims are remembered, about 40 MB; those of the largest document are."""
+VERSIONS: Final = 50_000
+"""So many versions' claims are remembered, about 25 MB; those of the largest document are."""
 
 _FEW: Final = 50
 """So many are compared at once; to compare one takes some microseconds."""
