@@ -30,8 +30,8 @@ from npmmirror.outcome import (
     Work,
     WorkItem,
 )
-from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.attestations import AttestationFetcher, MissedBundle
+from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Done, Job, Result
 from npmmirror.pipeline.look import Look, Looker
@@ -68,8 +68,8 @@ class Fetcher:
         schedule: Schedule,
         clock: Clock,
         *,
-        host: Pause,
         attestations: AttestationFetcher,
+        host: Pause,
         disk: Pause,
         selector: Selector,
         retirer: Retirer,
@@ -83,8 +83,8 @@ class Fetcher:
         self._deaths = deaths
         self._liveness = liveness
         self._tarballs = tarballs
-        self._index = index
         self._attestations = attestations
+        self._index = index
         self._schedule = schedule
         self._clock = clock
         self._host = host
@@ -253,11 +253,11 @@ class Fetcher:
             wanted = await self._wanted(job, look, settings)
             claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
+            bundles = await self._attestations.fetch(job, look, outcomes)
             outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
             if not settled and _is_there(look):
-            bundles = await self._attestations.fetch(job, look, outcomes)
                 rows = [*rows, *await self._contradicted(job)]
             return self._done(job, look, wanted, outcomes, rows, settled=settled, bundles=bundles)
         except BaseException:
@@ -356,18 +356,18 @@ class Fetcher:
         rows: Sequence[WorkItem] = (),
         *,
         settled: bool,
+        bundles: Sequence[Bundle | MissedBundle] = (),
     ) -> Done:
         tried = {outcome.version for outcome in outcomes}
         put = [
             *self._packument_row(job, look),
-        bundles: Sequence[Bundle | MissedBundle] = (),
             *(self._tarball_row(job, version, failed) for version, failed in _failures(outcomes)),
             *(self._left(job, version) for version in wanted if version not in tried),
+            *(self._bundle_row(job, one) for one in bundles if isinstance(one, MissedBundle)),
             *rows,
         ]
         kept = {row.item for row in put}
         taken = {*job.work, *tried, *([PACKUMENT] if settled or look.gone else [])}
-            *(self._bundle_row(job, one) for one in bundles if isinstance(one, MissedBundle)),
         return Done(
             job=job,
             outcome=self._outcome(job, look),
@@ -378,11 +378,11 @@ class Fetcher:
             unheld=look.unheld,
             decided=look.decided,
             tarballs=tuple(outcomes),
+            bundles=tuple(one for one in bundles if isinstance(one, Bundle)),
             work=Work(put=tuple(put), done=tuple(taken - kept)),
             seconds=self._seconds(job),
             release=look.release,
         )
-            bundles=tuple(one for one in bundles if isinstance(one, Bundle)),
 
     def _seconds(self, job: Job) -> float:
         """How long the job is in work."""
@@ -475,10 +475,6 @@ class Fetcher:
             detail=failed.detail,
         )
 
-    def _left(self, job: Job, version: str) -> WorkItem:
-        """A tarball that this job had no time for: due at once."""
-        row = job.work.get(version)
-        now = self._schedule.now()
     def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
         """The row of a held version whose attestations are still to be had."""
         if missed.failed is not None:
@@ -486,6 +482,10 @@ class Fetcher:
         now = self._schedule.now()
         return WorkItem(job.package, missed.version, ATTESTATION, now, since=now)
 
+    def _left(self, job: Job, version: str) -> WorkItem:
+        """A tarball that this job had no time for: due at once."""
+        row = job.work.get(version)
+        now = self._schedule.now()
         if row is not None:
             return replace(row, not_before=now)
         reason = ASKED if job.force and job.want is not None else WANTED
