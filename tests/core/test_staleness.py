@@ -2,6 +2,7 @@
 
 import pytest
 
+from npmmirror.change import names_document
 from npmmirror.effects import Known
 from npmmirror.packument import Packument
 from npmmirror.staleness import is_conflict, is_stale
@@ -141,3 +142,22 @@ def test_two_revisions_of_a_generation(
 ) -> None:
     """Neither is older."""
     assert is_conflict(rev, announced) is conflict
+
+
+def test_a_document_that_was_announced_by_its_digest() -> None:
+    """Fewer versions are the truth then; an older date still is none."""
+    known = first(without_rev("1.0.0", "2.0.0"))
+    assert is_stale(without_rev("1.0.0"), known, "17-d")
+    assert not is_stale(without_rev("1.0.0"), known, "17-d", named=True)
+    newer = first(without_rev("1.0.0", modified=NEW))
+    assert is_stale(without_rev("1.0.0", modified=OLD), newer, "17-d", named=True)
+
+
+def test_a_revision_that_is_made_of_a_digest() -> None:
+    """It names the one document; npm's own revisions name none."""
+    digest = "ab" * 32
+    assert names_document(f"17-{digest}", digest)
+    assert not names_document(f"17-{digest}", "cd" * 32)
+    assert not names_document("17-" + "ab" * 16, digest)
+    assert not names_document(None, digest)
+    assert not names_document("17-", None)

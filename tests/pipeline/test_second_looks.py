@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from npmmirror.capture import Payload
@@ -123,3 +124,13 @@ def test_a_document_without_a_revision_among_others_that_have_one() -> None:
         enough = replace(asked(UNPROVEN, TRIES), revs_given=True)
         assert LOOKS.judge(enough, finding(None, payload=payload), PLAIN, NOW) is None
     assert LOOKS.judge(asked(), finding(None), PLAIN, NOW) is None
+
+
+def test_a_document_that_was_announced_by_its_digest_is_believed() -> None:
+    """That it has no revision, or is the one that is held, raises no doubt; that it is gone does."""
+    found = msgspec.structs.replace(finding(None, payload=None), named=True)
+    given = replace(asked(), revs_given=True)
+    assert LOOKS.judge(asked(), found, PLAIN, NOW) is None
+    assert LOOKS.judge(given, found, PLAIN, NOW) is None
+    deleted = asked(change=Change(7, "left-pad", "4-d", deleted=True))
+    assert reason(LOOKS.judge(deleted, found, PLAIN, NOW)) == STILL_THERE

@@ -266,3 +266,28 @@ async def test_leaving_early_gives_the_place_back(serve: Serve, connect: Connect
                 break
     with anyio.fail_after(5):
         assert await download(upstream, DIST) == FILE
+
+
+async def test_a_mirror_says_that_it_does_not_hold_it(serve: Serve, connect: Connect) -> None:
+    """Whatever the status; nothing else of that mirror is asked, which might have it fetched."""
+    for status in (404, 451):
+        server = await serve(reply(b"{}", status, Npmmirror_Outcome="not_held"))
+        upstream = await connect(f"{server.url}/-/raw")
+        with pytest.raises(BadAnswer) as bad:
+            await download(upstream, DIST)
+        assert bad.value.reason == "not_held"
+        assert server.paths == ["/-/raw/left-pad/-/left-pad-1.0.0.tgz"]
+
+
+async def test_what_a_mirror_does_not_hold_another_host_may_have(
+    serve: Serve, connect: Connect
+) -> None:
+    """Where `upstream.tarball_hosts` has it; and what that one says does not hide the reason."""
+    held_by = await serve(reply(FILE), reply(b"", 404))
+    server = await serve(*[reply(b"{}", 404, Npmmirror_Outcome="not_held")] * 2)
+    upstream = await connect(server.url, tarball_hosts=[held_by.url.removeprefix("http://")])
+    dist = f"{held_by.url}/left-pad/-/left-pad-1.0.0.tgz"
+    assert await download(upstream, dist) == FILE
+    with pytest.raises(BadAnswer) as bad:
+        await download(upstream, dist)
+    assert bad.value.reason == "not_held"
