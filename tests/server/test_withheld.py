@@ -71,17 +71,6 @@ def test_entries_add_up() -> None:
     assert [found.covers(v) for v in ("1.0.0", "1.0.1", "2.5.0")] == [True, False, True]
 
 
-def test_the_mark_tells_lists_apart_and_no_more() -> None:
-    """What is withheld of other packages changes nothing; the order of entries neither."""
-    one = withheld("evil@1.x", "evil@2.0.0", "other").of("evil")
-    two = withheld("evil@2.0.0", "evil@1.x").of("evil")
-    three = withheld("evil@2.0.0").of("evil")
-    assert one is not None
-    assert two is not None
-    assert three is not None
-    assert one.mark == two.mark != three.mark
-
-
 @given(st.text(max_size=30))
 def test_any_text_is_an_entry_or_refused(text: str) -> None:
     """Nothing but `ValueError` is raised."""

@@ -54,7 +54,7 @@ class Shown:
         versions: The versions, in the document's order.
         tags: The dist-tags.
         withheld: The versions that are not shown though they might be held.
-        mark: What tells this apart from what another list of withheld things shows.
+        mark: A digest of the versions that are not shown; empty where all are.
     """
 
     versions: tuple[str, ...]

@@ -89,7 +89,8 @@ class _OfDocument(Part):
         if written is None:
             return self._not_found()
         made_of = (form.value, asked.view.base, asked.rest, asked.route.value)
-        etag = weak_etag(stand.fingerprint, shown.mark, *(part.encode() for part in made_of))
+        revision = bytes.fromhex(stand.revision.sha256)
+        etag = weak_etag(revision, shown.mark, *(part.encode() for part in made_of))
         content, encoding = encoded(written, encoding)
         return ready(
             content,

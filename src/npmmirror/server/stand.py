@@ -1,9 +1,7 @@
 """A package as a view of the registry sees it: the values that pass between the parts. Pure."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from npmmirror.capture import Location
 
@@ -29,7 +27,7 @@ class HeldTarball:
     sha512: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stand:
     """A package, and which of its tarballs are held now.
 
@@ -49,11 +47,3 @@ class Stand:
     def is_there(self) -> bool:
         """Whether the view's registry has the package: upstream's 404 is ours, too."""
         return self.state not in {"", "removed", "erased"} and not self.revision.erased
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Of the document and of what is held: equal where answers are made of the same."""
-        digest = hashlib.blake2b(bytes.fromhex(self.revision.sha256), digest_size=16)
-        for version in sorted(self.held):
-            digest.update(version.encode("utf-8", "surrogatepass") + b"\0")
-        return digest.digest()

@@ -5,6 +5,7 @@ would choose in its place; another tag that named one goes, as on npm when a ver
 `time` stays whole, as there, too: it tells when things were published, not what can be had.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -57,12 +58,12 @@ class Visibility:
         now; None: all of the document's. Takes milliseconds where thousands are hidden, and next
         to nothing where none is: call it in a thread where the document is large.
         """
-        withheld, mark = self._withheld(document), self.mark(document.name)
+        withheld = self._withheld(document)
         hidden = withheld | self._missing(document, held, fetchable)
         if not hidden:
-            return Shown(tuple(document.versions), document.tags, withheld, mark)
+            return Shown(tuple(document.versions), document.tags)
         versions = tuple(version for version in document.versions if version not in hidden)
-        return Shown(versions, _tags(document, versions, hidden), withheld, mark)
+        return Shown(versions, _tags(document, versions, hidden), withheld, _mark(hidden))
 
     def of(self, name: str, version: str, held: Collection[str]) -> Verdict:
         """What a client gets that asks for a version's tarball by its address."""
@@ -75,12 +76,6 @@ class Visibility:
         """Whether a package is withheld whole."""
         withheld = self.withheld.of(name)
         return withheld is not None and withheld.whole
-
-    def mark(self, name: str) -> bytes:
-        """What tells answers apart that were made of the same things by another list; b"": none."""
-        withheld = self.withheld.of(name)
-        kind = b"fetch" if self.fetches else b""
-        return kind if withheld is None else kind + withheld.mark
 
     def _missing(
         self, document: Packument, held: Collection[str], fetchable: Collection[str] | None
@@ -95,6 +90,14 @@ class Visibility:
         if withheld is None:
             return frozenset()
         return frozenset(version for version in document.versions if withheld.covers(version))
+
+
+def _mark(hidden: Collection[str]) -> bytes:
+    """A digest: equal where the same versions are hidden."""
+    digest = hashlib.blake2b(digest_size=16)
+    for version in sorted(hidden):
+        digest.update(version.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.digest()
 
 
 def _tags(

@@ -1,8 +1,7 @@
 """The withheld list: what clients are not given, though it is held. Pure."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Self
 
 from npmmirror.patterns import FILE, Names, Pattern, check_pattern
@@ -19,9 +18,7 @@ class Withheld:
 
     whole: bool = False
     versions: frozenset[str] = frozenset()
-    ranges: tuple[Range, ...] = field(default=(), compare=False)
-    mark: bytes = b""
-    """A digest of the entries: answers that were made by others have another one."""
+    ranges: tuple[Range, ...] = ()
 
     def covers(self, version: str) -> bool:
         """Whether clients are not given this version."""
@@ -71,13 +68,10 @@ class WithheldList:
         entries = [*self._named.get(name, ()), *(e for e in self._patterned if e.matches(name))]
         if not entries:
             return None
-        specs = sorted({entry.spec for entry in entries if entry.spec is not None})
-        whole = any(entry.spec is None for entry in entries)
         return Withheld(
-            whole=whole,
-            versions=frozenset(specs),
+            whole=any(entry.spec is None for entry in entries),
+            versions=frozenset(entry.spec for entry in entries if entry.spec is not None),
             ranges=tuple(entry.range for entry in entries if entry.range is not None),
-            mark=_digest(["whole"] if whole else specs),
         )
 
 
@@ -137,10 +131,3 @@ def _spread(entries: Sequence[str], lines: Mapping[str, frozenset[str]]) -> Iter
 def _is_pattern(name: str) -> bool:
     scope = name.startswith("@") and "/" not in name
     return scope or name.startswith("/") or not _LITERAL.isdisjoint(name)
-
-
-def _digest(parts: Iterable[str]) -> bytes:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.digest()
