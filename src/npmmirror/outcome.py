@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from npmmirror.confusion import Confusion
+
 HELD: Final = frozenset({"held", "unverifiable"})
 """The states of a version whose file we have."""
 LOST: Final = frozenset({"missing", "altered", "unreadable"})
@@ -75,7 +77,8 @@ class HeldTarball:
     """A tarball whose bytes are checked.
 
     `staged` is the temp file to move to `path` (relative to `storage.packages_dir`); None where
-    the file already stands there. `unverifiable` where upstream gave no digest at all.
+    the file already stands there. `unverifiable` where upstream gave no digest at all. `confusion`
+    tells how its `package.json` differs from the packument.
     """
 
     version: str
@@ -85,6 +88,7 @@ class HeldTarball:
     integrity: str
     staged: str | None
     unverifiable: bool = False
+    confusion: Confusion | None = None
 
 
 @dataclass(frozen=True, slots=True)

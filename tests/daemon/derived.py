@@ -9,7 +9,7 @@ Tables = dict[str, list[tuple[object, ...]]]
 
 OF_PACKAGES = (
     *("versions", "dependencies", "people", "dist_tags", "revisions", "events"),
-    *("latencies", "unknown_signers", "attestations"),
+    *("latencies", "unknown_signers", "attestations", "manifest_confusions"),
 )
 QUERIES = {
     "packages": (

@@ -18,7 +18,7 @@ from npmmirror.archive import CaptureLog, CaptureReader, PayloadEncoder, records
 from npmmirror.capture import Chain, Location
 from npmmirror.effects import Known
 from npmmirror.manifest import Dist
-from npmmirror.packument import NotAPackumentError
+from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline import examiner_process, examining
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
 from npmmirror.pipeline.examiner_process import (
@@ -126,7 +126,8 @@ async def test_it_chooses_by_the_policy(tmp_path: Path) -> None:
         version: Dist(f"https://registry.example/{version}.tgz", "0" * 40)
         for version in ("1.1.0", "1.0.0")
     }
-    assert answer[1] == Choice(("1.1.0",), dists)
+    raw = Packument.parse(TWO, name=NAME).versions
+    assert answer[1] == Choice(("1.1.0",), dists, {one: bytes(raw[one]) for one in dists})
 
 
 async def test_what_is_no_document_is_refused(process: ExaminerProcess) -> None:

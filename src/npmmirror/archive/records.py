@@ -83,6 +83,7 @@ def tarball(at: str, name: str, held: HeldTarball) -> NewRecord:
         sha512=held.digests.sha512,
         integrity=held.integrity or None,
         unverifiable=held.unverifiable or None,
+        manifest=held.confusion.facts if held.confusion is not None else None,
     )
     return NewRecord(Kind.TARBALL, at, name, facts)
 

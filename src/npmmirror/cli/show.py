@@ -19,6 +19,7 @@ from npmmirror.cli.output import (
     wrapped,
 )
 from npmmirror.cli.times import Times
+from npmmirror.confusion import DIFFERS, NOT_COMPARED
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -278,6 +279,7 @@ def _version(report: Report, times: Times) -> Iterator[str]:
     yield from row("dist-tags", ", ".join(report["dist_tags"]))
     yield from row("deprecated", report["deprecated"])
     yield from row("license", report["license"])
+    yield from _confusion(report["manifest_confusion"])
     if report["has_install_script"]:
         yield from row("scripts", "runs one on installation")
     yield from row("tarball", dist["tarball"])
@@ -287,6 +289,28 @@ def _version(report: Report, times: Times) -> Iterator[str]:
         files = "" if dist["file_count"] is None else f" in {plural(dist['file_count'], 'file')}"
         yield from row("unpacked", f"{dist['unpacked_size']:,} bytes{files}")
     yield from _dependencies(report["dependencies"])
+
+
+def _confusion(found: Report | None) -> Iterator[str]:
+    """How the tarball's package.json differs from the packument."""
+    if found is None:
+        return
+    if found["reason"] in NOT_COMPARED:
+        yield from row("manifest", f"not compared: {found['reason'].replace('_', ' ')}")
+        return
+    if found["reason"] != DIFFERS:
+        yield from row("manifest", paint(f"none: {found['reason'].replace('_', ' ')}", "yellow"))
+        return
+    yield from row("manifest", paint("not as in the packument:", "yellow"))
+    for each in found["differences"]:
+        told, shipped = _quoted(each["packument"]), _quoted(each["tarball"])
+        yield from row("", f"{each['field']}: {told} published, {shipped} in the tarball")
+    if found["more"]:
+        yield from row("", f"and {found['more']:,} more")
+
+
+def _quoted(text: str | None) -> str:
+    return "nothing" if text is None else f"'{text}'"
 
 
 def _here(report: Report) -> str:

@@ -16,6 +16,7 @@ from npmmirror.cli.output import (
     visible,
 )
 from npmmirror.cli.times import Times, duration, shown_seconds
+from npmmirror.confusion import DIFFERS, NOT_COMPARED
 from npmmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     if report["removals"]["tripped"]:
         yield "removals", _removals(report["removals"], times)
     yield "skipped", _counts(report["skips"]) or "nothing"
+    if found := report["manifest_confusions"]:
+        yield "manifests", _confusions(found)
     if (change := report["policy_change"]) is not None:
         yield "policy", _policy(change, times)
     yield from _cold_start(report, times)
@@ -151,6 +154,17 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
         version = f"@{change['latest_version']}" if change["latest_version"] else ""
         name = visible(f"{change['package']}{version}")
         yield "last change", f"{name}, {times.tell(change['observed_at'])}"
+
+
+def _confusions(found: dict[str, int]) -> str:
+    """How many tarballs have another manifest than was published, and how many were not compared."""
+    unknown = sum(number for word, number in found.items() if word in NOT_COMPARED)
+    other = sum(found.values()) - unknown
+    text = f"{other:,} not as in the packument"
+    if found.get(DIFFERS, 0) < other:
+        text += f" ({_counts({w: n for w, n in found.items() if w not in NOT_COMPARED})})"
+    text = paint(text, "yellow") if other else "none differs"
+    return f"{text}, {unknown:,} not compared" if unknown else text
 
 
 def _cold_start(report: Report, times: Times) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,7 @@ from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import Done, Job, Result
 from npmmirror.pipeline.keys import KeyKeeper
 from npmmirror.pipeline.look import Looker
+from npmmirror.pipeline.manifests import CapturedManifests
 from npmmirror.pipeline.packuments import PackumentFetcher
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.record import Pace, Recorder
@@ -339,6 +340,7 @@ class Mirror:
             disk=self.disk,
             selector=Selector(self.opened.policy, self.opened.reader),
             retirer=self.retirer,
+            manifests=CapturedManifests(self.opened.captures, self._threads, packuments.turn),
             tarballs_per_job=fetch.tarballs_per_job,
             deaths=self.deaths,
             liveness=self.liveness,

@@ -121,6 +121,7 @@ def index_report(index: IndexStatus) -> Report:
         "work_list": dict(index.work_list),
         "dead_letters": dict(index.dead_letters),
         "skips": dict(index.skips),
+        "manifest_confusions": dict(index.manifest_confusions),
         "removals": {
             "tripped": index.held_removals > 0,
             "held": index.held_removals,

@@ -12,6 +12,7 @@ import anyio
 
 from npmmirror.archive import CaptureReader
 from npmmirror.config import Config
+from npmmirror.confusion import Confusion
 from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.nearest import nearest, nearest_names
 from npmmirror.daemon.standing import Standing, standing
@@ -101,10 +102,12 @@ class Showing:
         tags = sorted(tag for tag, version in package.tags.items() if version == wanted)
         needs = await self._reader.dependencies(name, wanted) if tags else None
         events = await self._reader.events(name)
+        confusions = await self._reader.confusions(name, wanted)
         return {
             "package": name,
             "package_state": package.state,
             **_explained(_version(rows[0], work.get(wanted)), await self._rules(package)),
+            "manifest_confusion": _confusion(confusions.get(wanted)),
             "dist_tags": tags,
             "dependencies": None if needs is None else [_dependency(each) for each in needs],
             "events": [event_report(each) for each in events if each.version == wanted],
@@ -258,6 +261,14 @@ def _version(row: VersionRow, work: WorkItem | None) -> Report:
         "checked_at": row.checked_at if told else None,
         "check": row.check_result if told else None,
     }
+
+
+def _confusion(found: Confusion | None) -> Report | None:
+    return (
+        None
+        if found is None
+        else asdict(found) | {"differences": [*map(asdict, found.differences)]}
+    )
 
 
 def _dependency(facts: DependencyFacts) -> Report:

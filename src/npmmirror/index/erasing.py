@@ -19,7 +19,7 @@ FROM versions WHERE package_id = ?1
 _EMPTIED: Final = (
     *("events", "dist_tags", "people", "dependencies"),
     *("work_list", "skips", "checks", "held_removals"),
-    "unknown_signers",
+    *("unknown_signers", "manifest_confusions"),
 )
 _UNHELD: Final = "DELETE FROM versions WHERE package_id = ?1 AND state = ''"
 # What the log's own headers tell stays: that a file of this version was held, and which.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from npmmirror.capture import Location, Payload
 from npmmirror.change import Seq
+from npmmirror.confusion import Confusion
 from npmmirror.effects import Effects, Event
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position, Receipt
@@ -79,7 +80,8 @@ class HeldRemoval:
 class StoredTarball:
     """A file whose bytes are checked. `path` is relative to the packages' directory.
 
-    `sha512` is hex, `at` when the bytes were checked.
+    `sha512` is hex, `at` when the bytes were checked. `confusion` tells how its `package.json`
+    differs from the packument.
     """
 
     name: str
@@ -90,6 +92,7 @@ class StoredTarball:
     size: int
     sha512: str
     unverifiable: bool = False
+    confusion: Confusion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,19 @@ import orjson
 
 from npmmirror.capture import Location
 from npmmirror.change import Seq
+from npmmirror.confusion import Confusion
 from npmmirror.effects import DependencyFacts, Known
-from npmmirror.index import auditing, bookkeeping, bringing, known, listing, names, status, worklist
+from npmmirror.index import (
+    auditing,
+    bookkeeping,
+    bringing,
+    confusions,
+    known,
+    listing,
+    names,
+    status,
+    worklist,
+)
 from npmmirror.index.auditing import Key, StoredRow
 from npmmirror.index.group import KeptReceipt, Mark, Resumption, StoredFollowing
 from npmmirror.index.listing import EventRow, HeldFile, PackageRow, RevisionRow, VersionRow
@@ -204,6 +215,11 @@ class IndexReader:
         """The versions of a package, or one of them, in the order of their bytes."""
         async with self._query() as now:
             return await listing.versions(now, name, version)
+
+    async def confusions(self, name: str, version: str | None = None) -> dict[str, Confusion]:
+        """By version, which files' `package.json` differ from the packument; of one, or of all."""
+        async with self._query() as now:
+            return await confusions.of(now, name, version)
 
     async def dependencies(self, name: str, version: str) -> list[DependencyFacts]:
         """The dependencies of a version that a dist-tag names."""

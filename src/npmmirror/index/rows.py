@@ -10,7 +10,7 @@ import orjson
 from msgspec.structs import astuple
 
 from npmmirror.effects import Effects, Event
-from npmmirror.index import signing
+from npmmirror.index import confusions, signing
 from npmmirror.index.group import Group, StoredDocument, StoredDrop, StoredTarball
 from npmmirror.index.statements import PACKAGE_COLUMNS
 from npmmirror.signatures import UNKNOWN_KEY
@@ -222,6 +222,16 @@ class Batches:
         records.sort(key=attrgetter("ordinal"))
         newest = {(record.name, record.version): record for record in records}
         return [_file(self._id(record.name), record) for record in newest.values()]
+
+    def compared_files(self) -> Iterator[Row]:
+        """For `confusions.CLEAR`."""
+        for tarball in confusions.newest(self.group.tarballs):
+            yield self._id(tarball.name), tarball.version
+
+    def confusions(self) -> Iterator[Row]:
+        """For `confusions.PUT`."""
+        for tarball in confusions.newest(self.group.tarballs):
+            yield from confusions.rows(self._id(tarball.name), tarball)
 
     def finished(self) -> Iterator[Row]:
         """For `statements.FINISHED`."""

@@ -171,6 +171,19 @@ CREATE TABLE attestations (
     PRIMARY KEY (package_id, version)
 ) STRICT, WITHOUT ROWID;
 
+-- DERIVED. Files whose package.json is not what the packument said of the version, or that could not
+-- be held against it. Of a file that was dropped it stays known.
+CREATE TABLE manifest_confusions (
+    package_id INTEGER NOT NULL,
+    version    TEXT NOT NULL,
+    ordinal    INTEGER NOT NULL,  -- of the file's record
+    reason     TEXT NOT NULL,     -- differs, no_package_json, not_json, too_far, ...
+    detail     TEXT NOT NULL,     -- JSON object: the record's fact `manifest`
+    PRIMARY KEY (package_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX manifest_confusions_by_reason ON manifest_confusions (reason);
+
 -- DERIVED. Versions that were published since following began: how they came to be held.
 CREATE TABLE latencies (
     package_id   INTEGER NOT NULL,

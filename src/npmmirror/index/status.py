@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from npmmirror.change import Seq
-from npmmirror.index import bookkeeping, feed_notes, removals, worklist
+from npmmirror.index import bookkeeping, confusions, feed_notes, removals, worklist
 from npmmirror.index.group import Mark
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
@@ -33,7 +33,7 @@ class IndexStatus:
     """Counts and places.
 
     `packages` counts by state; `work_list` (what still has its turn), `dead_letters` and `skips`
-    count by reason. `last_errors` has the newest first. `last_change` is the newest row of the view `changes`, its
+    count by reason, and so do `manifest_confusions`: files whose `package.json` is not as published. `last_errors` has the newest first. `last_change` is the newest row of the view `changes`, its
     JSON columns as objects.
     """
 
@@ -46,6 +46,7 @@ class IndexStatus:
     work_list: Mapping[str, int]
     dead_letters: Mapping[str, int]
     skips: Mapping[str, int]
+    manifest_confusions: Mapping[str, int]
     last_errors: tuple[WorkItem, ...]
     last_change: Mapping[str, Any] | None
     cursor: Seq | None
@@ -78,6 +79,7 @@ async def status(now: Transaction) -> IndexStatus:
         work_list=dict(await now.rows(WAITING)),
         dead_letters=dict(await now.rows(DEAD)),
         skips=dict(await now.rows(SKIPS)),
+        manifest_confusions=await confusions.counted(now),
         last_errors=tuple(await worklist.last_errors(now, ERRORS_SHOWN)),
         last_change=await last_change(now),
         cursor=cursor,

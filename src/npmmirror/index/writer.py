@@ -16,6 +16,7 @@ from npmmirror.index import (
     bookkeeping,
     bringing,
     carrying,
+    confusions,
     erasing,
     known,
     latency,
@@ -341,6 +342,7 @@ async def _put_group(group: Group, clean: Callable[[Rows], Rows], now: Transacti
     await commit.captures()
     await commit.files()
     await commit.signing()
+    await commit.confusions()
     await commit.latencies()
     await commit.erasures()
     await commit.work()
@@ -461,6 +463,11 @@ class _Commit:
             ("versions", "tarballs", "tarball_bytes"), before, after, strict=True
         ):
             self._totals[what] += new - old
+
+    async def confusions(self) -> None:
+        """What the files say otherwise than their packuments."""
+        await self._put(confusions.CLEAR, self._batches.compared_files())
+        await self._put(confusions.PUT, self._batches.confusions())
 
     async def _standing(self, keys: list[Row]) -> Row:
         """Of these versions: how many have a row, how many a file, and of how many bytes."""

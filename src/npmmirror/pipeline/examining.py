@@ -45,10 +45,14 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True):
-    """The versions whose tarballs the policy wants, and where these and the asked-for ones are."""
+    """The versions whose tarballs the policy wants, and where these and the asked-for ones are.
+
+    `manifests` is what the document says of each of them, in JSON.
+    """
 
     versions: tuple[str, ...]
     dists: dict[str, Dist]
+    manifests: dict[str, bytes]
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered"):
@@ -126,9 +130,11 @@ def _choice(packument: Packument, effects: Effects | None, asked: Asked) -> Choi
     chosen: tuple[str, ...] = ()
     if effects is not None:
         chosen = wanted_tarballs(packument, effects, known, asked.settings, Want())
-    named = dict.fromkeys((*chosen, *asked.rows))
+    named = [one for one in dict.fromkeys((*chosen, *asked.rows)) if one in packument.versions]
     return Choice(
-        chosen, {one: packument.manifest(one).dist for one in named if one in packument.versions}
+        chosen,
+        {one: packument.manifest(one).dist for one in named},
+        {one: bytes(packument.versions[one]) for one in named},
     )
 
 

@@ -35,6 +35,7 @@ from npmmirror.pipeline.channel import receive, send
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Done, Job, Result
 from npmmirror.pipeline.look import Look, Looker
+from npmmirror.pipeline.manifests import CapturedManifests
 from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.retiring import Retirer
@@ -73,6 +74,7 @@ class Fetcher:
         disk: Pause,
         selector: Selector,
         retirer: Retirer,
+        manifests: CapturedManifests,
         tarballs_per_job: int,
         patient: bool,
         deaths: InWork,
@@ -91,6 +93,7 @@ class Fetcher:
         self._disk = disk
         self._selector = selector
         self._retirer = retirer
+        self._manifests = manifests
         self._per_job = tarballs_per_job
         self._patient = patient
         self._raise_bugs = raise_bugs
@@ -311,13 +314,16 @@ class Fetcher:
         stored: list[str] = []
         for version in versions:
             if (dist := look.dist(version)) is not None:
-                row = job.work.get(version)
-                claims.append(Claim(version, dist.tarball, dist.integrity, dist.shasum, row))
+                row, told = job.work.get(version), look.manifest(version)
+                claims.append(Claim(version, dist.tarball, dist.integrity, dist.shasum, row, told))
             else:
                 stored.append(version)
         if stored:
             rows = await self._index.claims(job.package, stored)
-            claims += [Claim(*row, job.work.get(row[0])) for row in rows]
+            # A large document at hand has the turn that reading another one would wait for.
+            known = look.known if look.release is None else None
+            found = await self._manifests.of(job.package, known, stored)
+            claims += [Claim(*row, job.work.get(row[0]), found.get(row[0])) for row in rows]
         return claims
 
     async def _settles(self, job: Job, look: Look) -> bool:

@@ -93,6 +93,7 @@ def _tarballs(done: Done, logged: Logged) -> Iterator[StoredTarball]:
             size=tarball.size,
             sha512=tarball.digests.sha512,
             unverifiable=tarball.unverifiable,
+            confusion=tarball.confusion,
         )
 
 

@@ -79,6 +79,14 @@ class Look:
             return self.packument.manifest(version).dist
         return None
 
+    def manifest(self, version: str) -> bytes | None:
+        """All that the document says of a version, in JSON; None where it has no such version."""
+        if self.choice is not None:
+            return self.choice.manifests.get(version)
+        if self.packument is not None and version in self.packument.versions:
+            return bytes(self.packument.versions[version])
+        return None
+
 
 class Looker:
     """Does the packument part of a job."""

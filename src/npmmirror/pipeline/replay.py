@@ -16,6 +16,7 @@ from npmmirror.archive import (
     ErasedError,
 )
 from npmmirror.capture import Kind, Location, Payload, Record
+from npmmirror.confusion import Confusion
 from npmmirror.effects import Effects, Known
 from npmmirror.failpoints import reach
 from npmmirror.index import (
@@ -309,6 +310,7 @@ def _tarball(record: Record) -> StoredTarball:
         size=facts["size"],
         sha512=facts["sha512"],
         unverifiable=bool(facts.get("unverifiable")),
+        confusion=Confusion.read(facts.get("manifest")),
     )
 
 

@@ -32,6 +32,7 @@ from npmmirror.outcome import (
 from npmmirror.pipeline.arrivals import Arrivals
 from npmmirror.pipeline.blame import TARBALL, blame
 from npmmirror.pipeline.pause import Pause
+from npmmirror.shipped import ShippedManifest
 from npmmirror.upstream import TarballBody, Upstream, UpstreamError
 
 TRIES = 2
@@ -46,13 +47,31 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What upstream says of a version's tarball; `row` is the work list's, where it has one."""
+    """What upstream says of a version's tarball; `row` is the work list's, where it has one.
+
+    `manifest` is all that its document says of the version, in JSON: the tarball's own is held
+    against it. None: it has no such version, or cannot be read.
+    """
 
     version: str
     tarball: str | None
     integrity: str | None
     shasum: str | None
     row: WorkItem | None = None
+    manifest: bytes | None = None
+
+
+class Intake(Hasher):
+    """What a tarball's bytes are worth: their digests, and its `package.json` held against ours."""
+
+    def __init__(self, package: str, claim: Claim) -> None:
+        super().__init__(Expected.of(claim.integrity, claim.shasum))
+        self.shipped = ShippedManifest(package, claim.version, claim.manifest)
+
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take in the next bytes."""
+        super().update(chunk)
+        self.shipped.update(chunk)
 
 
 class _Waiting:
@@ -146,9 +165,8 @@ class TarballFetcher:
         if claim.tarball is None:
             return MissedTarball(claim.version, Skipped("no_dist", "the manifest names no tarball"))
         path = tarball_path(package, claim.version, self._hash_length)
-        expected = Expected.of(claim.integrity, claim.shasum)
         try:
-            adopted = await self._adopt(claim, path, Hasher(expected))
+            adopted = await self._adopt(claim, path, Intake(package, claim))
         except TarballsAwayError as fault:
             self._disk.fault("disk", str(fault))
             return _failed(claim, "disk", str(fault), counts=False)
@@ -156,12 +174,12 @@ class TarballFetcher:
             return adopted
         outcome: TarballOutcome = MissedTarball(claim.version, Failed("not_tried", None))
         for _ in range(TRIES):
-            outcome = await self._guarded(package, claim, path, Hasher(expected))
+            outcome = await self._guarded(package, claim, path, Intake(package, claim))
             if isinstance(outcome, HeldTarball) or outcome.outcome.reason != "digest_mismatch":
                 break
         return outcome
 
-    async def _adopt(self, claim: Claim, path: str, hasher: Hasher) -> HeldTarball | None:
+    async def _adopt(self, claim: Claim, path: str, hasher: "Intake") -> HeldTarball | None:
         """The file that already has the final name, where its bytes are the right ones.
 
         The index does not know it: it was left by a kill, or came back with an older index.
@@ -181,7 +199,7 @@ class TarballFetcher:
         return _held(claim, path, size, hasher, None)
 
     async def _guarded(
-        self, package: str, claim: Claim, path: str, hasher: Hasher
+        self, package: str, claim: Claim, path: str, hasher: "Intake"
     ) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
@@ -220,7 +238,7 @@ class TarballFetcher:
         return _failed(claim, error.reason, error.detail, counts=not blamed)
 
     async def _download(
-        self, package: str, claim: Claim, path: str, hasher: Hasher
+        self, package: str, claim: Claim, path: str, hasher: "Intake"
     ) -> TarballOutcome:
         async with self._upstream.tarball(package, claim.tarball or "") as body:
             token = f"{next(self._tokens)}"
@@ -243,7 +261,7 @@ class TarballFetcher:
         return _mismatch(claim, staged, hasher, body)
 
 
-def _held(claim: Claim, path: str, size: int, hasher: Hasher, staged: Staged | None) -> HeldTarball:
+def _held(claim: Claim, path: str, size: int, hasher: Intake, staged: Staged | None) -> HeldTarball:
     return HeldTarball(
         version=claim.version,
         path=path,
@@ -252,6 +270,7 @@ def _held(claim: Claim, path: str, size: int, hasher: Hasher, staged: Staged | N
         integrity=claim.integrity or "",
         staged=str(staged.path) if staged is not None else None,
         unverifiable=hasher.expected is None,
+        confusion=hasher.shipped.confusion,
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from npmmirror.change import Seq
 from npmmirror.clock import Clock
+from npmmirror.confusion import NOT_COMPARED
 from npmmirror.index import Mark
 from npmmirror.outcome import Failed, Gone, HeldTarball, Mirrored, MissedTarball, Skipped
 from npmmirror.pipeline.job import PACKUMENT, Done
@@ -107,6 +108,7 @@ class Telling:
             told = Told.of(done)
             self.sums.add(done, told)
             self.errors.update(_tell_failures(done))
+            _tell_confusions(done)
             if not is_shown or told.end in {None, "failed"}:
                 continue
             if told.reason == POLICY:
@@ -243,6 +245,22 @@ def _tell_tarball_failed(done: Done, version: str, failed: Failed) -> None:
         attempts=attempts,
         retry_at=retry_at,
     )
+
+
+def _tell_confusions(done: Done) -> None:
+    """A line for each tarball whose package.json is not what was published."""
+    for tarball in _held(done):
+        found = tarball.confusion
+        if found is not None and found.reason not in NOT_COMPARED:
+            log.warning(
+                "manifest_confusion",
+                package=done.job.package,
+                seq=_seq(done),
+                version=tarball.version,
+                reason=found.reason,
+                fields=[each.field for each in found.differences],
+                more=found.more,
+            )
 
 
 def _next_try(done: Done, item: str) -> tuple[str | None, int | None]:

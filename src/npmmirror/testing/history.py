@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from random import Random
 
-from npmmirror.testing.manifest import SECURITY_VERSION
+from npmmirror.testing.manifest import SECURITY_VERSION, package_json
 from npmmirror.testing.registry import ScriptedRegistry
 
 Move = Callable[[ScriptedRegistry, str, Random], None]
@@ -78,7 +78,7 @@ def publish(registry: ScriptedRegistry, name: str, random: Random) -> None:
     version = f"1.{generation}.{random.randrange(100)}"
     body = random.randbytes(random.choice((10, 1_000, 60_000)))
     tag = random.choice(("latest", "latest", "latest", "next"))
-    files = {"package.json": version.encode(), "body": body}
+    files = {"package.json": package_json(name, version), "body": body}
     attested = registry.signing is not None and sum(map(ord, version)) % 3 == 0
     registry.publish(name, version, files=files, tag=tag, attested=attested)
 

@@ -11,6 +11,14 @@ from npmmirror.testing import tarball
 KEYID = "SHA256:c2NyaXB0ZWQtdXBzdHJlYW0tbm9uZS1zdWNoLWtleS0"
 """The key that the invented signatures name. There is no such key."""
 
+SCRIPTS = {"test": "node test.js"}
+_SHIPPED = frozenset(
+    {
+        *("dependencies", "optionalDependencies", "peerDependencies", "bundleDependencies"),
+        *("devDependencies", "scripts", "bin", "directories"),
+    }
+)
+
 SECURITY_VERSION = "0.0.1-security"
 
 
@@ -29,7 +37,7 @@ def make(name: str, version: str, *, publisher: str, dist: Mapping[str, Any]) ->
         "dist": dict(dist),
         "main": "index.js",
         "gitHead": _digest(name, version, "git")[:40],
-        "scripts": {"test": "node test.js"},
+        "scripts": dict(SCRIPTS),
         "_npmUser": author,
         "repository": {
             "url": f"git+https://code.example/{publisher}/{_slug(name)}.git",
@@ -73,9 +81,12 @@ def security_placeholder(name: str, *, base: str) -> tuple[dict[str, Any], bytes
     return manifest, archive
 
 
-def package_json(name: str, version: str) -> bytes:
-    """The file `package.json` of a version."""
+def package_json(name: str, version: str, keys: Mapping[str, Any] | None = None) -> bytes:
+    """The file `package.json` of a version; `keys` are those of its manifest that `make` invents not."""
     said = {"name": name, "version": version, "license": "MIT", "main": "index.js"}
+    said |= {"scripts": SCRIPTS} | {
+        key: (keys or {})[key] for key in _SHIPPED & (keys or {}).keys()
+    }
     return json.dumps(said, indent=2).encode() + b"\n"
 
 

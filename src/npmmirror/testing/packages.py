@@ -57,10 +57,11 @@ class Life:
         self._drift()
         version = ".".join(map(str, self._numbers))
         self._moment += timedelta(minutes=self._random.randrange(1, 10_000), milliseconds=17)
-        files = {"package.json": package_json(self.name, version)}
+        keys = self._keys()
+        files = {"package.json": package_json(self.name, version, keys)}
         if tarball_bytes:
             files["dist/index.js"] = filler(tarball_bytes, f"{self.name}@{version}")
-        return Release(version, files, self._keys(), at=stamp(self._moment))
+        return Release(version, files, keys, at=stamp(self._moment))
 
     def _keys(self) -> dict[str, Any]:
         return {

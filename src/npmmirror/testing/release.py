@@ -37,7 +37,7 @@ def build(
     """The manifest and the tarball; `base` is the registry that `dist.tarball` names."""
     version = release.version
     files = release.files or {
-        "package.json": manifests.package_json(name, version),
+        "package.json": manifests.package_json(name, version, release.manifest),
         "index.js": f"module.exports = {version!r};\n".encode(),
     }
     archive = tarballs.pack(files) if release.archive is None else release.archive

@@ -117,6 +117,22 @@ class Dependency(Shape):
     requirement: str
 
 
+class ManifestDifference(Shape):
+    """A field of which the packument and the tarball's package.json say different things."""
+
+    field: str
+    packument: str | None
+    tarball: str | None
+
+
+class ManifestConfusion(Shape):
+    """How a tarball's package.json differs from the packument; `more` counts what is left out."""
+
+    reason: str
+    differences: list[ManifestDifference]
+    more: int
+
+
 class Version(ShownVersion):
     """What `show NAME@VERSION` prints."""
 
@@ -131,6 +147,7 @@ class Version(ShownVersion):
     verified_at: str | None
     checked_at: str | None
     check: str | None
+    manifest_confusion: ManifestConfusion | None
     dist_tags: list[str]
     dependencies: list[Dependency] | None
     events: list[ShownEvent]

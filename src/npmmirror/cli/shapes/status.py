@@ -191,6 +191,7 @@ class Status(Shape):
     work_list: Counts
     dead_letters: Counts
     skips: Counts
+    manifest_confusions: Counts
     removals: HeldRemovals
     policy_change: PolicyChange | None
     backfill: Backfill | None
