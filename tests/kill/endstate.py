@@ -21,7 +21,7 @@ PACKAGE = (
 VERSION = (
     "version, digest, present, published_at, tarball, shasum, integrity, file_count, "
     "unpacked_size, license, publisher, deprecated, has_install_script, state, reason, path, size, "
-    "sha512"
+    "sha512, signature, attested"
 )
 TABLES = {
     "versions": (VERSION, "version"),
@@ -29,6 +29,7 @@ TABLES = {
     "people": ("role, position, name, email", "role, position"),
     "dependencies": ("version, kind, name, requirement", "version, kind, name"),
     "revisions": ("seq, rev, announced_rev, stale, sha256, length", "ordinal"),
+    "attestations": ("version, sha256, length", "version"),
     "events": ("seq, kind, version, tag, happened_at, publisher, detail", "id"),
     "skips": ("version, reason, detail", "version"),
     "finished": ("seq, rev, deleted", "seq"),
@@ -49,6 +50,7 @@ class PackageState:
     people: tuple[Row, ...] = ()
     dependencies: tuple[Row, ...] = ()
     revisions: tuple[Row, ...] = ()
+    attestations: tuple[Row, ...] = ()
     events: tuple[Row, ...] = ()
     skips: tuple[Row, ...] = ()
     finished: tuple[Row, ...] = ()

@@ -11,7 +11,7 @@ from tests.kill.trial import NEWS_BEGIN, settled, sound
 
 SETTINGS = {"STORAGE__SEGMENT_BYTES": 4096, "FOLLOW__PAGE_ROWS": 3}
 """A segment for each group, or nearly so, and several pages a step."""
-LIVING = ("--living", "10", "--share", "0.7", "--seed", "7")
+LIVING = ("--living", "10", "--share", "0.7", "--seed", "7", "--signs")
 
 
 class Pair:

@@ -35,7 +35,7 @@ def unreadable(data_dir: Path) -> Iterator[str]:
         for record in captures.scan():
             if isinstance(record, Damage):
                 yield str(record.error())
-            elif record.kind is Kind.PACKUMENT:
+            elif record.kind in {Kind.PACKUMENT, Kind.ATTESTATION, Kind.KEYS} and record.sha256:
                 found = hashlib.sha256(captures.document(record.place)).hexdigest()
                 if found != record.sha256:
                     yield f"{record.ordinal}: {found}, not {record.sha256}"

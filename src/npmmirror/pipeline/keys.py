@@ -27,7 +27,7 @@ from npmmirror.upstream import Upstream, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
 LOOK_SECONDS: Final = 3600.0
-"""Between two looks that nobody asked for."""
+"""Between two looks that nobody asked for, where the first had an answer."""
 SOON_SECONDS: Final = 60.0
 """Between two looks at the least, whoever asks."""
 FIRST_SECONDS: Final = 5.0
@@ -69,6 +69,7 @@ class KeyKeeper:
         self._document = stored[-1].document if stored else None
         self._known = parsed(stored)
         self._missed = 0
+        self._is_told = True
         self._looked_at: float | None = None
         self._asked = anyio.Event()
         self._looked = anyio.Event()
@@ -117,7 +118,9 @@ class KeyKeeper:
             self._looked_at = self._clock.monotonic()
             try:
                 await self._take(await self._upstream.keys())
+                self._is_told = True
             except UpstreamError as fault:
+                self._is_told = False
                 log.info("keys_not_fetched", reason=fault.reason, detail=fault.detail)
             await self.judge_again()
             self._looked.set()
@@ -129,7 +132,7 @@ class KeyKeeper:
             tasks.cancel_scope.cancel()
 
     async def _end_rest(self, rest: anyio.CancelScope) -> None:
-        await self._clock.sleep(LOOK_SECONDS)
+        await self._clock.sleep(LOOK_SECONDS if self._is_told else SOON_SECONDS)
         rest.cancel()
 
     async def _take(self, document: bytes | None) -> None:
