@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from npmmirror.outcome import Mirrored
+from npmmirror.pipeline.channel import Receiver, Sender, open_channel
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.handout import Handout
@@ -23,11 +23,14 @@ class Made:
 
     def __init__(self, stack: ExitStack, clock: ManualClock, *suspects: str) -> None:
         self.gate = Gate()
-        send_jobs, self.jobs = anyio.create_memory_object_stream[Job](0)
-        send_express, self.express = anyio.create_memory_object_stream[Job](0)
-        send_results, results = anyio.create_memory_object_stream[Result](9)
-        for stream in (send_jobs, self.jobs, send_express, self.express, send_results, results):
-            stack.enter_context(stream)
+        send_jobs: Sender[Job]
+        send_express: Sender[Job]
+        send_results: Sender[Result]
+        send_jobs, self.jobs = open_channel(0)
+        send_express, self.express = open_channel(0)
+        send_results, results = open_channel(9)
+        for end in (send_jobs, self.jobs, send_express, self.express, send_results, results):
+            stack.enter_context(end)
         self.handout = Handout(send_jobs, suspects.__contains__, express=send_express)
         self.feed = Feed(
             self.handout,
@@ -41,7 +44,7 @@ class Made:
         )
 
 
-async def taken(way: MemoryObjectReceiveStream[Job]) -> Job:
+async def taken(way: Receiver[Job]) -> Job:
     """The next job on a way."""
     with anyio.fail_after(10):
         return await way.receive()

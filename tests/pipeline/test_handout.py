@@ -4,18 +4,17 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from anyio.streams.memory import MemoryObjectReceiveStream
 
+from npmmirror.pipeline.channel import Receiver, Sender, open_channel
 from npmmirror.pipeline.handout import Handout
 from npmmirror.pipeline.job import Job
 
 pytestmark = pytest.mark.anyio
 
 
-def made(
-    *suspects: str, buffer: float = 0
-) -> tuple[Handout, MemoryObjectReceiveStream[Job], Callable[[], None]]:
-    send, receive = anyio.create_memory_object_stream[Job](buffer)
+def made(*suspects: str, buffer: int = 0) -> tuple[Handout, Receiver[Job], Callable[[], None]]:
+    send: Sender[Job]
+    send, receive = open_channel(buffer)
 
     def close() -> None:
         send.close()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from npmmirror import __version__
 from npmmirror.capture import NewRecord
@@ -24,6 +23,7 @@ from npmmirror.pipeline.arrivals import Arrivals
 from npmmirror.pipeline.attestations import AttestationFetcher
 from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
 from npmmirror.pipeline.captured import CapturedDocuments
+from npmmirror.pipeline.channel import Receiver, Sender, open_channel
 from npmmirror.pipeline.examiner_process import ExaminerProcess
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
@@ -120,15 +120,13 @@ class Mirror:
         self._stored_keys = keys
         self._threads = threads
         self._beside = beside
-        self._jobs: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
-        self._jobs = anyio.create_memory_object_stream[Job](0)
-        self._express: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]]
-        self._express = anyio.create_memory_object_stream[Job](0)
+        self._jobs: tuple[Sender[Job], Receiver[Job]]
+        self._jobs = open_channel(0)
+        self._express: tuple[Sender[Job], Receiver[Job]]
+        self._express = open_channel(0)
         self.arrivals = Arrivals(threads)
-        self._results: tuple[MemoryObjectSendStream[Result], MemoryObjectReceiveStream[Result]]
-        self._results = anyio.create_memory_object_stream[Result](
-            RESULTS * config.storage.commit_count
-        )
+        self._results: tuple[Sender[Result], Receiver[Result]]
+        self._results = open_channel(RESULTS * config.storage.commit_count)
         self.handout = Handout(self._jobs[0], self._is_suspect, express=self._express[0])
         self.telling = Telling(
             clock, most=config.log.max_changes_per_second, quiet=config.log.changes == "debug"
@@ -196,7 +194,7 @@ class Mirror:
         self,
         stop: anyio.Event,
         producers: Sequence[Producer],
-        fetched: MemoryObjectSendStream[Result],
+        fetched: Sender[Result],
     ) -> None:
         (send_jobs, receive_jobs), (send_results, receive_results) = self._jobs, self._results
         async with anyio.create_task_group() as tasks:
@@ -223,8 +221,8 @@ class Mirror:
     async def _fetch(
         self,
         scope: anyio.CancelScope,
-        jobs: MemoryObjectReceiveStream[Job],
-        results: MemoryObjectSendStream[Result],
+        jobs: Receiver[Job],
+        results: Sender[Result],
     ) -> None:
         with scope:
             await self.fetcher.run(

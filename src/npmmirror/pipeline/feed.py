@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence, Set as AbstractSet
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.buffer.base import Buffer, BufferUnavailableError, Entry, Gap, Item
 from npmmirror.change import Change, Seq, is_later
@@ -14,6 +13,7 @@ from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.channel import Sender
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.handout import Handout
 from npmmirror.pipeline.job import PACKUMENT, Done, Job, Passed, Result
@@ -44,7 +44,7 @@ class Feed:
     def __init__(
         self,
         jobs: Handout,
-        passed: MemoryObjectSendStream[Result],
+        passed: Sender[Result],
         gate: Gate,
         index: IndexReader,
         clock: Clock,

@@ -9,7 +9,6 @@ from functools import partial
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from npmmirror.change import Change, is_later
@@ -31,7 +30,7 @@ from npmmirror.outcome import (
     WorkItem,
 )
 from npmmirror.pipeline.attestations import AttestationFetcher, MissedBundle
-from npmmirror.pipeline.channel import receive, send
+from npmmirror.pipeline.channel import Receiver, Sender
 from npmmirror.pipeline.in_work import InWork
 from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Done, Job, Result
 from npmmirror.pipeline.look import Look, Looker
@@ -104,30 +103,29 @@ class Fetcher:
 
     async def run(
         self,
-        jobs: MemoryObjectReceiveStream[Job],
-        results: MemoryObjectSendStream[Result],
+        jobs: Receiver[Job],
+        results: Sender[Result],
         *,
         workers: int,
-        express: MemoryObjectReceiveStream[Job],
+        express: Receiver[Job],
         express_workers: int = 0,
     ) -> None:
         """Work until `jobs` and `express` are closed and empty; then close `results`."""
-        async with results, jobs, express, anyio.create_task_group() as tasks:
-            for number in range(1, workers + 1):
-                work = partial(self._work, jobs.clone(), results.clone())
-                tasks.start_soon(self._liveness.run, f"fetch {number}", work)
-            for number in range(1, express_workers + 1):
-                work = partial(self._work, express.clone(), results.clone())
-                tasks.start_soon(self._liveness.run, f"fetch express {number}", work)
+        with results, jobs, express:
+            async with anyio.create_task_group() as tasks:
+                for number in range(1, workers + 1):
+                    work = partial(self._work, jobs.clone(), results.clone())
+                    tasks.start_soon(self._liveness.run, f"fetch {number}", work)
+                for number in range(1, express_workers + 1):
+                    work = partial(self._work, express.clone(), results.clone())
+                    tasks.start_soon(self._liveness.run, f"fetch express {number}", work)
 
-    async def _work(
-        self, jobs: MemoryObjectReceiveStream[Job], results: MemoryObjectSendStream[Result]
-    ) -> None:
-        async with jobs, results:
+    async def _work(self, jobs: Receiver[Job], results: Sender[Result]) -> None:
+        with jobs, results:
             while await self._ready():
                 try:
                     with at_rest():
-                        job = await receive(jobs)
+                        job = await jobs.receive()
                 except anyio.EndOfStream:
                     return
                 if job.sent:
@@ -137,7 +135,7 @@ class Fetcher:
                     return  # the next start does it
                 done = await self.finish(job)
                 with at_rest():
-                    await send(results, done)
+                    await results.send(done)
 
     async def _ready(self) -> bool:
         """Wait while fetching is paused; False where the drain begins meanwhile.

@@ -6,10 +6,9 @@ What a client waits for has workers of its own, so that a backfill does not stan
 from collections.abc import Callable, Iterable
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.liveness import at_rest
-from npmmirror.pipeline.channel import send
+from npmmirror.pipeline.channel import Sender
 from npmmirror.pipeline.job import Job
 
 
@@ -21,10 +20,10 @@ class Handout:
 
     def __init__(
         self,
-        jobs: MemoryObjectSendStream[Job],
+        jobs: Sender[Job],
         is_suspect: Callable[[str], bool],
         *,
-        express: MemoryObjectSendStream[Job] | None = None,
+        express: Sender[Job] | None = None,
     ) -> None:
         self._jobs = jobs
         self._express = express or jobs
@@ -83,7 +82,7 @@ class Handout:
     async def _send(self, job: Job) -> None:
         self._out.add(job.package)
         try:
-            await send(self._express if job.express else self._jobs, job)
+            await (self._express if job.express else self._jobs).send(job)
         except BaseException:
             self._out.discard(job.package)
             self._tell()

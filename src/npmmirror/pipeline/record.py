@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from npmmirror.archive import CaptureLog, DiskFaultError, TarballStore, records
 from npmmirror.buffer.base import Buffer
@@ -34,7 +33,7 @@ from npmmirror.index import (
 )
 from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import HELD, HeldTarball, WorkItem
-from npmmirror.pipeline.channel import receive
+from npmmirror.pipeline.channel import Receiver, Sender, open_channel
 from npmmirror.pipeline.grouping import grouped
 from npmmirror.pipeline.job import Done, Passed, Result
 from npmmirror.pipeline.logbook import Logged, append, seal
@@ -158,24 +157,26 @@ class Recorder:
         self._unfinished.append(KeptReceipt(number, receipt, at, finished=False))
         self.cursor = receipt.after
 
-    async def run(self, results: MemoryObjectReceiveStream[Result]) -> None:
+    async def run(self, results: Receiver[Result]) -> None:
         """Record until the stream is closed and empty.
 
         While a group goes into the log and the index, the files of the next one get their names:
         the disk is waited for in both, and each change in the archive is as durable as before.
         """
-        send, receive = anyio.create_memory_object_stream[_Group](0)
-        async with results, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._record_all, receive)
-            async with send:
-                async for first in results:
-                    group = await self._gather(first, results)
-                    self._begun += len(group.dones)
-                    # The disk of the tarballs may hang: pages are received meanwhile.
-                    await self._publish(group.dones)
-                    await send.send(group)
+        send: Sender[_Group]
+        send, receive = open_channel(0)
+        with results:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._record_all, receive)
+                with send:
+                    async for first in results:
+                        group = await self._gather(first, results)
+                        self._begun += len(group.dones)
+                        # The disk of the tarballs may hang: pages are received meanwhile.
+                        await self._publish(group.dones)
+                        await send.send(group)
 
-    async def _gather(self, first: Result, results: MemoryObjectReceiveStream[Result]) -> _Group:
+    async def _gather(self, first: Result, results: Receiver[Result]) -> _Group:
         """What comes within the pace; at once when nothing else is in work, or waits for it."""
         group = _Group()
         group.take(first)
@@ -185,7 +186,7 @@ class Recorder:
                 if dones and dones[-1].release is not None:
                     break  # the next large document waits for this one
                 try:
-                    group.take(await receive(results))
+                    group.take(await results.receive())
                 except anyio.EndOfStream:
                     break
         return group
@@ -194,9 +195,9 @@ class Recorder:
         """How many results may come in, those of the group that is being gathered among them."""
         return self._in_work() - (self._begun - self._ended)
 
-    async def _record_all(self, groups: MemoryObjectReceiveStream[_Group]) -> None:
+    async def _record_all(self, groups: Receiver[_Group]) -> None:
         """Make groups visible whose files have their names, in the order in which they come."""
-        async with groups:
+        with groups:
             async for group in groups:
                 await self._commit(group.dones, group.passed)
 
