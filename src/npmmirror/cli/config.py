@@ -47,10 +47,12 @@ def check(
     """
     from npmmirror.cli.configuration import load  # noqa: PLC0415 - keeps --help fast
     from npmmirror.daemon.selecting import read_policy  # noqa: PLC0415 - as above
+    from npmmirror.server.lists import read_withheld  # noqa: PLC0415 - as above
 
     try:
         loaded = load(file or context.obj.config_file)
         read_policy(loaded.config.policy)
+        read_withheld(loaded.config.server)
     except UsageError as error:
         if as_json:
             say_json(_refused(error))

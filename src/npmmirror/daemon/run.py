@@ -39,6 +39,7 @@ from npmmirror.pipeline.pull import Puller
 from npmmirror.pipeline.resume import resume
 from npmmirror.pipeline.watermark import Watermark
 from npmmirror.receipt import Position, Receipt
+from npmmirror.server.lists import read_withheld
 
 TRIM_SECONDS = 30.0
 SLACK_SECONDS = 3600.0
@@ -68,6 +69,7 @@ async def run(
     """
     clock = clock or SystemClock()
     stop = stop or anyio.Event()
+    read_withheld(config.server)  # what cannot be read is refused before anything is opened
     manner = Manner(patient=True, raise_bugs=raise_bugs, own_process=own_process)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)

@@ -12,6 +12,7 @@ from npmmirror.daemon.signals import watch_signals
 from npmmirror.pulled import Pulling
 from npmmirror.server.app import App
 from npmmirror.server.listener import AddressTakenError, Listener
+from npmmirror.server.lists import read_withheld
 from npmmirror.server.opening import open_resources
 
 AGAIN_SECONDS = 10.0
@@ -34,6 +35,7 @@ async def serve(
         NpmmirrorError: there is no mirror, or the address cannot be listened on.
     """
     await index_of(config)
+    read_withheld(config.server)
     if config.server.unheld == "fetch":
         log.warning("unheld_hidden", detail='server.unheld = "fetch" is for run alone')
     stop = stop or anyio.Event()
