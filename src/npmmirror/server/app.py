@@ -18,6 +18,7 @@ from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart
 from npmmirror.server.replication.part import ReplicationPart
 from npmmirror.server.resources import Part, Resources
 from npmmirror.server.search import SearchPart
+from npmmirror.server.signed import AttestationsPart, KeysPart, now
 from npmmirror.server.views import past_parts, raw_parts
 
 MEMO: Final = 20_000
@@ -139,4 +140,6 @@ def _live(resources: Resources) -> dict[tuple[ViewKind, Route], Part]:
         (live, Route.MANIFEST): ManifestPart(resources, stock.stand, visible),
         (live, Route.DIST_TAGS): DistTagsPart(resources, stock.stand, visible),
         (live, Route.TARBALL): LiveTarballPart(resources, stock),
+        (live, Route.KEYS): KeysPart(resources, now),
+        (live, Route.ATTESTATIONS): AttestationsPart(resources, now),
     }

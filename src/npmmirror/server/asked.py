@@ -235,7 +235,8 @@ def _of_captures(view: View, words: list[str], query: str) -> Asked | Refused:
 
 
 def _attestations(view: View, spec: str, query: str) -> Asked | Refused:
-    name, at, version = spec[1:].partition("@")
+    scope = spec[:1] if spec.startswith("@") else ""
+    name, at, version = spec.removeprefix(scope).partition("@")
     if not at or not name:
         return NOT_FOUND
-    return Asked(view, Route.ATTESTATIONS, spec[0] + name, version, query)
+    return Asked(view, Route.ATTESTATIONS, scope + name, version, query)

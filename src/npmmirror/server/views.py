@@ -16,6 +16,7 @@ from npmmirror.server.raw import (
 )
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart, Visible
 from npmmirror.server.resources import Part, Resources
+from npmmirror.server.signed import AttestationsPart, KeysPart, now, then
 from npmmirror.server.stand import HeldTarball, Stand
 from npmmirror.server.tarballs import TarballPart
 
@@ -34,6 +35,8 @@ def past_parts(resources: Resources, visible: Visible) -> Parts:
         Route.MANIFEST: ManifestPart(resources, past.stand, visible),
         Route.DIST_TAGS: DistTagsPart(resources, past.stand, visible),
         Route.TARBALL: TarballPart(resources, past.tarball),
+        Route.KEYS: KeysPart(resources, then(moments)),
+        Route.ATTESTATIONS: AttestationsPart(resources, then(moments)),
     }
     worded = {(_PAST, route): PastPart(part, past, moments) for route, part in parts.items()}
     return {**worded, (_PAST, Route.MOMENT): MomentPart(moments)}
@@ -47,6 +50,8 @@ def raw_parts(resources: Resources) -> Parts:
         (_RAW, Route.MANIFEST): RawManifestPart(resources, stand, everything),
         (_RAW, Route.DIST_TAGS): DistTagsPart(resources, stand, everything),
         (_RAW, Route.TARBALL): RawTarballPart(resources, tarball),
+        (_RAW, Route.KEYS): KeysPart(resources, now),
+        (_RAW, Route.ATTESTATIONS): AttestationsPart(resources, now),
         (_RAW, Route.REVISION): RawRevisionPart(resources),
         (_RAW, Route.REVISIONS): RawRevisionsPart(resources),
     }
