@@ -108,6 +108,8 @@ def confusion(name: str, version: str, told: bytes | Raw, shipped: bytes) -> Con
     except UnreadableError:
         theirs = {}
     theirs |= {"name": name, "version": version}
+    if theirs == ours:
+        return None
     return Confusion.of(_differences(_form(theirs), _form(ours)))
 
 

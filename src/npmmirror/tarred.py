@@ -23,6 +23,8 @@ _BLOCK: Final = 512
 _EMPTY: Final = bytes(_BLOCK)
 _GZIP: Final = b"\x1f\x8b"
 _IN_BYTES: Final = 1 << 15
+_FIRST_OUT_BYTES: Final = 1 << 14
+"""The file mostly comes early: what is unpacked behind it was for nothing."""
 _OUT_BYTES: Final = 1 << 17
 _OCTAL: Final = re.compile(rb"[\s]*([0-7]+)")
 _FILES: Final = b"07\0"
@@ -45,6 +47,7 @@ class Tarred:
         self._head = b""
         self._gzip: Inflating | None = None
         self._is_plain = False
+        self._piece = _FIRST_OUT_BYTES
         self._unpacked = 0
         self._entries = 0
         self._is_tar = False
@@ -105,12 +108,14 @@ class Tarred:
 
     def _inflated(self, data: bytes | memoryview) -> Iterator[bytes]:
         while self._gzip is not None:
-            piece = self._gzip.decompress(data, _OUT_BYTES)
+            most = self._piece
+            self._piece = min(2 * most, _OUT_BYTES)
+            piece = self._gzip.decompress(data, most)
             yield piece
             data = self._gzip.unconsumed_tail
             if self._gzip.eof:
                 data = self._next_member(self._gzip.unused_data)
-            if not data and len(piece) < _OUT_BYTES:
+            if not data and len(piece) < most:
                 return
 
     def _next_member(self, rest: bytes) -> bytes:
