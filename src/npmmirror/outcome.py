@@ -12,8 +12,8 @@ LOST: Final = frozenset({"missing", "altered", "unreadable"})
 """Why a file was dropped that nobody wanted dropped: it is to be fetched again."""
 
 NOT_HELD: Final = "not_held"
-"""Why a tarball failed where upstream is a mirror itself, which does not hold it now. Nobody is at
-fault, and asking again is of no use: its feed tells when it has it."""
+"""Why a tarball is skipped where upstream is a mirror itself, which does not hold it now. Nobody is
+at fault, and asking again is of no use: its feed announces the package again when it has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,18 +317,18 @@ async def test_no_file_of_the_program_is_needed_to_open_another_reader(
 async def test_who_lacks_what_upstream_did_not_hold(
     writer: IndexWriter, reader: IndexReader
 ) -> None:
-    """Dead letters of that reason; not what waits, nor what failed otherwise."""
+    """What is skipped for that reason; not what is for another one."""
     names = ("a", "b", "c", "d")
     await writer.commit(
         Group(
             documents=tuple(
                 document(name, 3 + n, effects("1.0.0")) for n, name in enumerate(names)
             ),
-            work_put=(
-                work("a", "1.0.0", None, reason="not_held"),
-                work("b", "1.0.0", None),
-                work("c", "1.0.0", reason="not_held"),
+            skips=(
+                Skip("a", "1.0.0", "not_held", "", AT),
+                Skip("b", "1.0.0", "too_large", "", AT),
             ),
+            work_put=(work("c", "1.0.0"),),
         )
     )
     assert await reader.lacking([*names, "unknown"]) == ["a"]

@@ -47,6 +47,8 @@ def free_port() -> int:
 def held(data_dir: Path) -> Held:
     """What a mirror has, read from its files."""
     found: Held = {}
+    if not (data_dir / "index.db").exists():
+        return {}
     address = f"{(data_dir / 'index.db').as_uri()}?mode=ro"
     with CaptureReader(data_dir / "captures") as captures:
         index = sqlite3.connect(address, uri=True)
@@ -121,10 +123,8 @@ class Chain:
         apart: list[str] = []
         with anyio.move_on_after(PATIENCE):
             while True:
-                apart = ["the second has no index yet"]
-                if self.second.config.storage.index_path.exists():
-                    one, other = await anyio.to_thread.run_sync(self.held)
-                    apart = differences(one, other)
+                one, other = await anyio.to_thread.run_sync(self.held)
+                apart = differences(one, other)
                 if not apart:
                     return one
                 await anyio.sleep(0.05)

@@ -44,8 +44,8 @@ _FINISHED: Final = (
     "LEFT JOIN finished AS f ON f.package_id = p.id WHERE p.name IN ({list})"
 )
 _LACKING: Final = (
-    "SELECT name FROM packages AS p WHERE EXISTS (SELECT 1 FROM work_list AS w "
-    "WHERE w.package_id = p.id AND w.reason = ? AND w.not_before IS NULL) AND name IN ({list})"
+    "SELECT name FROM packages AS p WHERE EXISTS (SELECT 1 FROM skips AS s "
+    "WHERE s.package_id = p.id AND +s.reason = ?) AND name IN ({list})"
 )
 _CLAIMS: Final = (
     "SELECT version, tarball, integrity, shasum FROM versions "

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from npmmirror.outcome import HELD, WorkItem
+from npmmirror.outcome import HELD, NOT_HELD, WorkItem
 from npmmirror.sqlite import Row, Transaction, storable
 
 # One row with everything in it as JSON: see `known`.
@@ -40,6 +40,10 @@ FROM packages AS p WHERE name > ?1 ORDER BY name LIMIT ?2
 _SKIPPED: Final = (
     "SELECT version FROM skips WHERE reason = 'too_large' "
     "AND package_id = (SELECT id FROM packages WHERE name = ?)"
+)
+_NOT_HELD: Final = (
+    "SELECT version FROM skips WHERE +reason = ? "
+    "AND package_id = (SELECT id FROM packages WHERE name = ?) ORDER BY version"
 )
 _LENGTH: Final = (
     "SELECT r.length FROM packages AS p JOIN revisions AS r ON r.ordinal = p.revision "
@@ -135,6 +139,17 @@ async def page(now: Transaction, asked: Page) -> list[Row]:
 async def too_large(now: Transaction, name: str) -> set[str]:
     """The versions of a package that were skipped for their size."""
     return {version for (version,) in await now.rows(_SKIPPED, (storable(name),))}
+
+
+async def not_held(now: Transaction, name: str) -> list[str]:
+    """The versions of a package whose tarballs upstream, a mirror, did not hold."""
+    return [version for (version,) in await now.rows(_NOT_HELD, (NOT_HELD, storable(name)))]
+
+
+async def any_not_held(now: Transaction) -> bool:
+    """Whether there is any such version."""
+    [(found,)] = await now.rows("SELECT EXISTS (SELECT 1 FROM skips WHERE reason = ?)", (NOT_HELD,))
+    return bool(found)
 
 
 async def document_length(now: Transaction, name: str) -> int | None:

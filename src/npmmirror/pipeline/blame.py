@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from npmmirror.outcome import NOT_HELD, WorkItem
+from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.pause import Pause
 from npmmirror.upstream import HostFault, UpstreamError
 
@@ -10,9 +10,7 @@ DOCUMENT: Final = "document"
 TARBALL: Final = "tarball"
 
 _NEVER_SENT: Final = frozenset({"bad_name", "bad_url"})
-_ANSWERED: Final = frozenset(
-    {"too_large", "host_refused", "http_404", "http_410", "http_451", NOT_HELD}
-)
+_ANSWERED: Final = frozenset({"too_large", "host_refused", "http_404", "http_410", "http_451"})
 """Answers of a host that is well, however many packages they are met with."""
 
 

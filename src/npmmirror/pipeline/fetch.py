@@ -18,7 +18,6 @@ from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.liveness import Liveness, at_rest
 from npmmirror.outcome import (
     HELD,
-    NOT_HELD,
     Failed,
     Gone,
     Mirrored,
@@ -254,6 +253,7 @@ class Fetcher:
             wanted = await self._wanted(job, look, settings)
             claims = await self._claims(job, look, wanted[: self._per_job])
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
+            self._selector.learn(outcomes)
             bundles = await self._attestations.fetch(job, look, outcomes)
             outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
@@ -279,8 +279,17 @@ class Fetcher:
         wanted = dict.fromkeys(await self._chosen(job, look, settings))
         held = look.known.versions if look.known is not None else {}
         rows = [v for v in job.tarball_rows if v not in held or held[v].state not in HELD]
+        rows += await self._announced_again(job, look)
         wanted |= dict.fromkeys(await self._selector.still_wanted(job, rows, settings))
         return list(wanted)
+
+    async def _announced_again(self, job: Job, look: Look) -> list[str]:
+        """Versions whose tarballs upstream, a mirror, did not hold, and may hold by now."""
+        if job.change is None or job.change.deleted or look.known is None:
+            return []
+        known = look.known.versions
+        lacking = await self._selector.not_held(job.package)
+        return [v for v in lacking if v in known and known[v].present]
 
     async def _chosen(self, job: Job, look: Look, settings: Settings) -> Sequence[str]:
         """What the document at hand has us fetch.
@@ -468,7 +477,7 @@ class Fetcher:
     def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
         row = job.work.get(version)
         attempts = self._attempts(row, failed)
-        retry_at = self._retry_at(attempts, failed) if failed.reason != NOT_HELD else None
+        retry_at = self._retry_at(attempts, failed)
         return WorkItem(
             job.package,
             version,

@@ -7,7 +7,7 @@ import msgspec
 
 from npmmirror.index import IndexReader, shelf
 from npmmirror.index.shelf import Shelf
-from npmmirror.outcome import MissedTarball, Skipped
+from npmmirror.outcome import NOT_HELD, MissedTarball, Skipped, TarballOutcome
 from npmmirror.pipeline.job import ASKED, REPAIR, Job
 from npmmirror.pipeline.look import Look
 from npmmirror.policy import (
@@ -32,6 +32,8 @@ class Selector:
     def __init__(self, policy: Policy, index: IndexReader) -> None:
         self._policy = policy
         self._index = index
+        self._of_a_mirror: bool | None = None
+        """Whether upstream ever did not hold something; None: not looked at yet."""
 
     def settings(self, job: Job) -> Settings | Drop:
         """What holds for the versions of a job's package; why it is not wanted where it is not.
@@ -53,7 +55,11 @@ class Selector:
         kept = isinstance(self._policy.package(job.package), Keep)
         if not versions or (kept and not settings.filters):
             return versions
-        beyond = {version for version in versions if job.work[version].reason in _BEYOND}
+        beyond = {
+            version
+            for version in versions
+            if (row := job.work.get(version)) is not None and row.reason in _BEYOND
+        }
         if not kept or beyond.issuperset(versions):
             return [version for version in versions if version in beyond]
         found = await self._index.ask(partial(shelf.shelf, name=job.package))
@@ -63,6 +69,20 @@ class Selector:
     async def too_large(self, package: str) -> set[str]:
         """The versions of a package that were skipped for their size."""
         return await self._index.ask(partial(shelf.too_large, name=package))
+
+    async def not_held(self, package: str) -> list[str]:
+        """The versions of a package that were skipped because upstream, a mirror, had them not."""
+        if self._of_a_mirror is None:
+            self._of_a_mirror = await self._index.ask(shelf.any_not_held)
+        if not self._of_a_mirror:
+            return []
+        return await self._index.ask(partial(shelf.not_held, name=package))
+
+    def learn(self, outcomes: Iterable[TarballOutcome]) -> None:
+        """Notice whether upstream is a mirror, which does not hold everything."""
+        for tarball in outcomes:
+            if isinstance(tarball, MissedTarball) and tarball.outcome.reason == NOT_HELD:
+                self._of_a_mirror = True
 
     @staticmethod
     def refused(job: Job, look: Look, settings: Settings) -> list[MissedTarball]:

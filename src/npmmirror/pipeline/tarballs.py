@@ -22,6 +22,7 @@ from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import (
+    NOT_HELD,
     Failed,
     HeldTarball,
     MissedTarball,
@@ -234,6 +235,9 @@ class TarballFetcher:
         """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
         if error.reason == "too_large":
             return MissedTarball(claim.version, Skipped("too_large", error.detail))
+        if error.reason == NOT_HELD:
+            self._host.success(TARBALL)
+            return MissedTarball(claim.version, Skipped(NOT_HELD, error.detail))
         blamed = blame(self._host, TARBALL, package, error, claim.row)
         return _failed(claim, error.reason, error.detail, counts=not blamed)
 
