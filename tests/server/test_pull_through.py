@@ -293,8 +293,27 @@ async def test_what_is_withheld_is_not_fetched(pull: Pull) -> None:
         assert pulled.upstream.count("tarball") == 0
 
 
-async def test_more_than_so_many_fetches_are_told_to_come_again(pull: Pull) -> None:
+async def test_more_fetches_than_workers_wait_for_their_turn(pull: Pull) -> None:
+    """All of them come to their end, also where they are twenty times as many."""
+    async with pull(server={"unheld_fetches": 1}) as pulled:
+        tarballs = {f"p-{number}": pulled.publish(f"p-{number}", size=1000) for number in range(20)}
+        await pulled.mirror.at_head()
+        got: dict[str, bytes] = {}
+
+        async def one(name: str) -> None:
+            got[name] = (await pulled.tarball(name)).body
+
+        async with anyio.create_task_group() as tasks:
+            for name in tarballs:
+                tasks.start_soon(one, name)
+        assert got == tarballs
+
+
+async def test_more_fetches_than_may_wait_are_told_to_come_again(
+    pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With 503; those under way come to their end."""
+    monkeypatch.setattr("npmmirror.pipeline.pull.WAITING", 0)
     async with pull(server={"unheld_fetches": 1}) as pulled, anyio.create_task_group() as tasks:
         for name in ("a", "b"):
             pulled.publish(name)

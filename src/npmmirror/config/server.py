@@ -107,8 +107,8 @@ class ServerSection(Section):
     )
     unheld_fetches: Annotated[int, Field(ge=1, le=1000)] = Field(
         16,
-        description="How many such fetches may be under way at the same time; more are told to "
-        "come again (503 with Retry-After).",
+        description="How many such fetches may be under way at the same time; more wait for their "
+        "turn, up to 20 times as many. Beyond that they are told to come again (503).",
     )
     withhold: Withheld = Field(
         (),

@@ -36,6 +36,9 @@ LOOK_SECONDS: Final = 1.0
 NOT_THERE_SECONDS: Final = 60.0
 """For so long upstream is not asked again for what it does not have."""
 FAILED_SECONDS: Final = 5.0
+WAITING: Final = 20
+"""So many fetches may wait for each that may be under way: npm begins more at once than there are
+workers, and takes a refusal for ten seconds' rest."""
 REMEMBERED: Final = 10_000
 """Refusals that are remembered."""
 
@@ -68,8 +71,8 @@ class _Pull:
 class Puller:
     """Hands in jobs for clients and has them read what arrives. See `pulled.Pulling`.
 
-    Jobs pass the gate like any other and are done by the express workers. `most` are under way at
-    a time. `draining` says that no more begins.
+    Jobs pass the gate like any other and are done by the express workers, of which there are
+    `most`. `draining` says that no more begins.
     """
 
     def __init__(
@@ -161,7 +164,7 @@ class Puller:
             return refused
         if self._tasks is None:
             return Refused(503, "starting", SOON)
-        if len(self._pulls) >= self._most:
+        if len(self._pulls) >= self._most * (1 + WAITING):
             return Refused(503, "busy", SOON)
         pull = self._pulls[key] = _Pull()
         self._tasks.start_soon(self._fetch, key, pull)
