@@ -34,7 +34,7 @@ class Backfill(msgspec.Struct):
     `after` is the last name of the feed's list that was dealt with, `offset` the byte of the file
     of names to go on at. `listed` names were read of `total`; of them `queued` were put on the work
     list, `waiting` were on it, `woken` were on it as dead letters, `left_out` are not wanted, the
-    rest is current. `listed_all`: there are no more.
+    rest is current. `tarballs` of captured packages were put there. `listed_all`: there are no more.
     """
 
     wish: Wish
@@ -47,6 +47,7 @@ class Backfill(msgspec.Struct):
     waiting: int = 0
     left_out: int = 0
     woken: int = 0
+    tarballs: int = 0
     listed_all: bool = False
     paused: bool = False
 
@@ -94,6 +95,7 @@ class Backfill(msgspec.Struct):
             "left_out": self.left_out,
             "waiting": self.waiting,
             "woken": self.woken,
+            "tarballs": self.tarballs,
             "untried": untried,
             "failed": failed,
             "per_second": None if per_second is None else round(per_second, 1),

@@ -16,6 +16,7 @@ from npmmirror.daemon.cold_start import ColdStart
 from npmmirror.daemon.mirror import Manner, Source, open_mirror
 from npmmirror.daemon.reindex import reindex
 from npmmirror.errors import UsageError
+from npmmirror.outcome import WorkItem
 from npmmirror.pipeline import backfill as pipeline_backfill, listing
 from npmmirror.testing import ScriptedUpstream, faults
 from npmmirror.testing.asked import Asked
@@ -462,3 +463,65 @@ def execute(here: RunningMirror, sql: str) -> None:
     """Change the index as nobody else may, while nothing runs."""
     with closing(sqlite3.connect(here.config.storage.index_path)) as index, index:
         index.execute(sql)
+
+
+async def test_tarballs_come_by_a_backfill_without_metadata_only(mirror: Open) -> None:
+    """With an unchanged policy: what the policy wants of packages that are captured and current."""
+    async with mirror(policy={"tarballs": "all", "deny": ["p003"]}, **NOW) as here:
+        for name in publish(here, 4):
+            here.upstream.registry.publish(name, "1.1.0")
+        await alone(here, Wish(metadata_only=True))
+        assert tarballs(here) == 0
+        asked = here.upstream.count("packument")
+        report = await alone(here, Wish())
+        assert (report["queued"], report["current"], report["tarballs"]) == (0, 3, 6)
+        assert here.upstream.count("packument") == asked
+        assert tarballs(here) == 6
+        again = await alone(here, Wish())
+        assert (again["tarballs"], again["state"]) == (0, "done")
+
+
+async def test_a_file_of_names_brings_the_tarballs_of_those_alone(mirror: Open) -> None:
+    """Those of the others stay where they are."""
+    async with mirror(**NOW) as here:
+        publish(here, 4)
+        await alone(here, Wish(metadata_only=True))
+        report = await alone(here, Wish("file"), lines("p001", "p002", "nowhere"))
+        assert report["tarballs"] == 2
+        assert here.rows("SELECT count(*) FROM versions WHERE state = 'held'") == [(2,)]
+
+
+async def test_a_document_that_failed_comes_with_its_tarballs_then(mirror: Open) -> None:
+    """The row that was left of a backfill of documents alone asks for more from now on."""
+    async with mirror(fetch={"retry_seconds": 1000.0, "retry_max_seconds": 2000.0}, **NOW) as here:
+        publish(here, 1)
+        here.upstream.fault("packument", faults.Status(403), name="p000", times=1)
+        await alone(here, Wish(metadata_only=True))
+        await alone(here, Wish())
+        async with open_mirror(
+            here.config, here.source, clock=SystemClock(), manner=Manner()
+        ) as opened:
+            await opened.opened.index.recall("2000-01-01T00:00:00.000000Z", "2000-01-01")
+        await alone(here, Wish())
+        assert tarballs(here) == 1
+
+
+async def test_given_up_it_takes_its_tarballs_back(mirror: Open) -> None:
+    """Those that nobody tried, as it does the packages."""
+    async with mirror(**NOW) as here:
+        publish(here, 3)
+        await alone(here, Wish(metadata_only=True))
+        stop = anyio.Event()
+        stop.set()
+        await alone(here, Wish(), stop=stop)
+        async with open_mirror(
+            here.config, here.source, clock=SystemClock(), manner=Manner()
+        ) as opened:
+            names = [f"p{number:03}" for number in range(3)]
+            rows = [
+                WorkItem(name, "1.0.0", "wanted", "2000-01-01", since="2000", origin="backfill")
+                for name in names
+            ]
+            await opened.opened.index.put_new_work(rows)
+        assert await cold_commands.steer(here.config, "cancel") == {"there": True}
+        assert here.rows("SELECT count(*) FROM work_list") == [(0,)]

@@ -15,6 +15,7 @@ from npmmirror.daemon import pruning, widening
 from npmmirror.daemon.mirror import Manner, open_mirror
 from npmmirror.index import IndexReader, shelf
 from npmmirror.index.shelf import Page
+from npmmirror.pipeline.wanting import wanted_of_each
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.test_policy import another, applied
 
@@ -92,7 +93,7 @@ async def test_a_walk_over_a_vast_package_leaves_the_loop_its_turns(
         grow(here, "vast", MANY)
         another(here, tarballs="none", prereleases=False)
         async with counting() as turns:
-            monkeypatch.setattr(widening, "_wanted", turns.watched(widening._wanted))
+            monkeypatch.setattr(widening, "wanted_of_each", turns.watched(wanted_of_each))
             async with here.running():
                 await applied(here)
     assert max(turns.during) >= FEWEST

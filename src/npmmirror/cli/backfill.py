@@ -213,6 +213,8 @@ def _conclude(report: Report) -> None:
         f"{report['current']:,} current, {report['waiting']:,} on the work list before, "
         f"{woken}{report['left_out']:,} left out"
     )
+    if report["tarballs"]:
+        say(f"{plural(report['tarballs'], 'tarball')} of packages captured before brought, too")
     if report["state"] == "paused":
         complain("it is paused; `npmmirror backfill --resume` goes on")
     elif report["state"] == "done" and (report["failed"] or report.get("left")):

@@ -21,6 +21,7 @@ from npmmirror.origin import RECONCILE
 from npmmirror.pipeline.backfill import AHEAD, Backfiller
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
 from npmmirror.pipeline.reconcile import Asked, ListingRefusedError, Manner, Reconciliation
+from npmmirror.pipeline.wanting import Wanting
 from npmmirror.policy import Keep
 from npmmirror.upstream import BadAnswer, UpstreamError
 
@@ -63,6 +64,12 @@ class ColdStart:
             mirror.feed,
             mirror.clock,
             wanted=self._wanted,
+            wanting=Wanting(
+                mirror.opened.policy,
+                mirror.opened.reader,
+                mirror.threads,
+                lambda: mirror.following_since,
+            ),
             data_dir=mirror.config.storage.data_dir,
             ahead=ahead,
         )

@@ -77,7 +77,7 @@ async def _backfill(reader: IndexReader) -> Report | None:
     note = await reader.resumption(BACKFILL)
     if note is None:
         return None
-    untried, failed = await reader.untried(BACKFILL, MOST), await reader.failed(BACKFILL)
+    untried, failed = await reader.untried_packages(BACKFILL, MOST), await reader.failed(BACKFILL)
     return Backfill.from_text(note.place).report(untried=untried, failed=failed)
 
 

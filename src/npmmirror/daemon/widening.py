@@ -5,7 +5,6 @@ and are worked off as all others. The place is noted page by page, so that a res
 """
 
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
@@ -17,12 +16,10 @@ from npmmirror.clock import timestamp
 from npmmirror.daemon.mirror import Mirror
 from npmmirror.daemon.policy_change import COMMAND, Place
 from npmmirror.index import IndexUnavailableError, Resumption, shelf
-from npmmirror.index.shelf import Shelf, Shelved
 from npmmirror.outcome import WorkItem
 from npmmirror.pipeline.job import PACKUMENT, WANTED
-from npmmirror.policy import POLICY, Candidate, Keep, Policy
-from npmmirror.policy.retention import LIVE, by_itself
-from npmmirror.sqlite import Row
+from npmmirror.pipeline.wanting import Larger, wanted_of_each
+from npmmirror.policy import Policy
 
 PAGE: Final = 200
 VERSIONS: Final = 5_000
@@ -47,23 +44,6 @@ class Applied:
         """What is to be kept of a policy."""
         settings = policy.settings_of_all
         return cls(policy.digest, settings.max_tarball_bytes, settings.max_packument_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Larger:
-    """What may be larger by now than by the policy before."""
-
-    tarballs: bool = False
-    documents: bool = False
-
-    @classmethod
-    def of(cls, before: Applied, now: Applied) -> "Larger":
-        """By two policies."""
-        allowed = now.max_packument_bytes or sys.maxsize
-        return cls(
-            tarballs=(now.max_tarball_bytes or 0) > (before.max_tarball_bytes or 0),
-            documents=allowed > (before.max_packument_bytes or sys.maxsize),
-        )
 
 
 class Widening:
@@ -99,7 +79,7 @@ class Widening:
             return
         place, started_at = await self._place()
         log.info("policy_changed", resumed_after=place.after or None)
-        await self._walk(place, started_at, Larger.of(earlier, now))
+        await self._walk(place, started_at, _larger(earlier, now))
         await self._index.forget_resumption(COMMAND)
         await self._index.apply_policy(_text(now))
         log.info(
@@ -127,7 +107,7 @@ class Widening:
             rows = [
                 WorkItem(package, item, WANTED, at, since=at)
                 for package, items in await self._mirror.threads.run(
-                    _wanted, self._policy, page, since, larger
+                    wanted_of_each, self._policy, page, since, larger
                 )
                 for item in items
             ]
@@ -143,40 +123,12 @@ class Widening:
             await self._clock.sleep(REST_SECONDS)
 
 
-def _wanted(
-    policy: Policy, page: Sequence[Row], since: str | None, larger: Larger
-) -> list[tuple[str, list[str]]]:
-    """Of each package of a page: in a thread, for it takes up to a tenth of a second."""
-    shelves = map(shelf.read, page)
-    return [(one.package, list(wanted_of(policy, one, since, larger))) for one in shelves]
-
-
-def wanted_of(policy: Policy, found: Shelf, since: str | None, larger: Larger) -> Iterator[str]:
-    """What the policy wants of a package, is not held, and nobody is going to fetch by himself.
-
-    The packument ("") of one that the policy had skipped; else tarballs.
-    """
-    if not isinstance(policy.package(found.package), Keep):
-        return
-    if found.skipped or (found.outsized and larger.documents):
-        if PACKUMENT not in found.waiting:
-            yield PACKUMENT
-        return
-    if found.state != LIVE:
-        return
-    present = [Candidate(one.version, one.published_at) for one in found.versions if one.present]
-    wanted = by_itself(policy.settings(found.package), present, found.latest, since)
-    off = found.waiting if larger.tarballs else found.waiting | found.too_large
-    for one in found.versions:
-        if one.version in wanted and one.version not in off and _is_open(one):
-            yield one.version
-
-
-def _is_open(one: Shelved) -> bool:
-    """Whether a version's file is not here, and nobody but the policy had it dropped."""
-    if one.state == "dropped":
-        return (one.reason or "").startswith(f"{POLICY}: ")
-    return not one.held
+def _larger(before: Applied, now: Applied) -> Larger:
+    allowed = now.max_packument_bytes or sys.maxsize
+    return Larger(
+        tarballs=(now.max_tarball_bytes or 0) > (before.max_tarball_bytes or 0),
+        documents=allowed > (before.max_packument_bytes or sys.maxsize),
+    )
 
 
 def _text(applied: Applied) -> str:

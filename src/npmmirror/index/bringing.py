@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from npmmirror.origin import origins
+from npmmirror.origin import brought_by, is_metadata_only, origins
 from npmmirror.sqlite import Batch, Transaction, storable
 
 Name = tuple[str, str | None]
@@ -81,6 +81,13 @@ _PUT: Final = Batch(
 )
 
 
+# Who brought the documents alone may have left some that failed.
+_WITH_TARBALLS: Final = (
+    "UPDATE work_list SET origin = ? WHERE origin = ? "
+    "AND package_id IN (SELECT value FROM json_each(?)) AND item = ''"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Bringing:
     """How packages are brought: by whom, why, and when that is.
@@ -125,7 +132,22 @@ async def bring(now: Transaction, names: Sequence[Name], how: Bringing) -> Broug
     dead = [(package, how.at, rev) for package, rev, stands in wanted if stands == "dead"]
     await now.run_batch(_PUT, rows)
     await now.run_batch(_WAKE, dead)
+    if not is_metadata_only(how.origin):
+        there = [package for package, _, stands in wanted if stands != "new"]
+        bare = brought_by(how.origin, metadata_only=True)
+        await now.run(_WITH_TARBALLS, (how.origin, bare, orjson.dumps(there).decode()))
     return Brought(len(rows), len(wanted) - len(rows) - len(dead), len(dead))
+
+
+async def untried_packages(now: Transaction, who: str, most: int) -> int:
+    """How many of those rows are packuments; looked for among `most`."""
+    [(count,)] = await now.rows(
+        "SELECT count(*) FILTER (WHERE item = '') FROM (SELECT item FROM work_list "
+        "WHERE origin IN (?, ?) AND origin <> '' AND attempts = 0 AND not_before IS NOT NULL "
+        "LIMIT ?)",
+        (*origins(who), most),
+    )
+    return int(count)
 
 
 async def untried(now: Transaction, who: str, most: int) -> int:

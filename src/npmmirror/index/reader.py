@@ -319,6 +319,11 @@ class IndexReader:
         async with self._query() as now:
             return await bringing.untried(now, who, most)
 
+    async def untried_packages(self, who: str, most: int) -> int:
+        """How many of so many rows at most that somebody brought, untried, are packuments."""
+        async with self._query() as now:
+            return await bringing.untried_packages(now, who, most)
+
     async def failed(self, who: str) -> int:
         """How many rows that somebody brought were tried and are not done."""
         async with self._query() as now:

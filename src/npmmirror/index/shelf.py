@@ -29,6 +29,7 @@ FROM packages AS p
 """
 _HELD: Final = "AND state IN ('held', 'unverifiable')"
 _ONE: Final = f"{_SHELF.format(only='')} WHERE p.name = ?"
+_OF: Final = f"{_SHELF.format(only='')} WHERE p.name IN (SELECT value FROM json_each(?))"  # noqa: S608  constants
 _AMONG: Final = "WHERE p.name > ? AND p.name <= ? ORDER BY p.name"
 _HELD_AMONG: Final = f"{_SHELF.format(only=_HELD)} {_AMONG}"
 _ALL_AMONG: Final = f"{_SHELF.format(only='')} {_AMONG}"
@@ -53,8 +54,8 @@ _APPLIED: Final = "policy_applied"
 """The key of `meta` under which the policy stands that was applied last."""
 _NEW_WORK: Final = (
     "INSERT OR IGNORE INTO work_list "
-    "(package_id, item, reason, not_before, attempts, deleted, since, detail) "
-    "SELECT id, ?, ?, ?, 0, 0, ?, '' FROM packages WHERE name = ?"
+    "(package_id, item, reason, not_before, attempts, deleted, since, detail, origin) "
+    "SELECT id, ?, ?, ?, 0, 0, ?, '', ? FROM packages WHERE name = ?"
 )
 
 
@@ -102,6 +103,11 @@ async def shelf(now: Transaction, name: str) -> Shelf | None:
     """All versions of a package; None where its name was never met."""
     found = await row(now, name)
     return read(found) if found is not None else None
+
+
+async def rows_of(now: Transaction, names: Sequence[str]) -> list[Row]:
+    """The rows of the packages of these names that are known."""
+    return await now.rows(_OF, (orjson.dumps([storable(name) for name in names]).decode(),))
 
 
 async def row(now: Transaction, name: str) -> Row | None:
@@ -169,11 +175,14 @@ async def apply_policy(now: Transaction, text: str) -> None:
     await now.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_APPLIED, text))
 
 
-async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> None:
-    """Put rows on the work list, but where there is one of the same item."""
-    for row in rows:
-        values = (storable(row.item), row.reason, row.not_before, row.since, storable(row.package))
-        await now.run(_NEW_WORK, values)
+async def put_new_work(now: Transaction, rows: Sequence[WorkItem]) -> int:
+    """Put rows on the work list, but where there is one of the same item; how many."""
+    put = 0
+    for new in rows:
+        item, package = storable(new.item), storable(new.package)
+        values = (item, new.reason, new.not_before, new.since, new.origin, package)
+        put += await now.run(_NEW_WORK, values)
+    return put
 
 
 def read(found: Row) -> Shelf:

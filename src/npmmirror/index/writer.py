@@ -318,10 +318,10 @@ class IndexWriter:
         async with self._database.transaction() as now:
             await shelf.apply_policy(now, text)
 
-    async def put_new_work(self, rows: Sequence[WorkItem]) -> None:
-        """Put rows on the work list; those that are there already stay as they are."""
+    async def put_new_work(self, rows: Sequence[WorkItem]) -> int:
+        """Put rows on the work list; those that are there already stay. How many are new."""
         async with self._database.transaction() as now:
-            await now.whole(partial(shelf.put_new_work, rows=rows))
+            return await now.whole(partial(shelf.put_new_work, rows=rows))
 
     async def forget_resumption(self, command: str) -> None:
         """Forget it: the command came to its end."""

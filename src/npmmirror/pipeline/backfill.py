@@ -27,17 +27,22 @@ from npmmirror.index import (
 )
 from npmmirror.liveness import at_rest
 from npmmirror.origin import brought_by, origins
+from npmmirror.outcome import WorkItem
 from npmmirror.patterns import Pattern
 from npmmirror.pipeline.feed import Feed
+from npmmirror.pipeline.job import WANTED
 from npmmirror.pipeline.listing import NameList
 from npmmirror.pipeline.names import NamesFile
 from npmmirror.pipeline.pause import FIRST_SECONDS, LONGEST_SECONDS
+from npmmirror.pipeline.wanting import Wanting
 from npmmirror.upstream import BadAnswer, Upstream, UpstreamError
 
 AHEAD: Final = 10_000
 """Packages that wait for their turn; below it the next page is read."""
 PUT_ROWS: Final = 1_000
 """Rows put in one transaction: the recorder waits for it."""
+TARBALLS: Final = 5_000
+"""The same of tarballs, which a page of packages may have very many of."""
 POLL_SECONDS: Final = 0.5
 ENDS: Final = 3
 """How often a list that ends too early is asked for more before that is its end."""
@@ -51,7 +56,7 @@ log = structlog.get_logger(__name__)
 class Backfiller:
     """Brings names until there are no more. Asked by `begin`, `pause`, `resume` and `cancel`.
 
-    `wanted` says whether the policy wants a package at all. `ahead` is another number than `AHEAD`.
+    `wanted` says whether the policy wants a package at all, `wanting` which tarballs. `ahead` is another number than `AHEAD`.
     `load` comes before everything.
     """
 
@@ -64,6 +69,7 @@ class Backfiller:
         clock: Clock,
         *,
         wanted: Callable[[str], bool],
+        wanting: Wanting,
         data_dir: Path,
         ahead: int | None = None,
     ) -> None:
@@ -72,6 +78,7 @@ class Backfiller:
         self._feed = feed
         self._clock = clock
         self._wanted = wanted
+        self._wanting = wanting
         self._ahead = AHEAD if ahead is None else ahead
         self._list = NameList(upstream)
         self._file = NamesFile(data_dir / NAMES)
@@ -180,7 +187,8 @@ class Backfiller:
         state = self.state
         if state is None:
             return None
-        untried = await self._reader.untried(BACKFILL, self._ahead + len(self._page) + 10_000)
+        most = self._ahead + len(self._page) + 10_000
+        untried = await self._reader.untried_packages(BACKFILL, most)
         failed = await self._reader.failed(BACKFILL)
         return state.report(
             untried=untried, failed=failed, per_second=self._rate(), error=self.error
@@ -198,7 +206,7 @@ class Backfiller:
     async def _step(self, state: Backfill) -> bool:
         """Put some rows, or see whether all are done; whether there is more to do at once."""
         untried = await self._reader.untried(BACKFILL, self._ahead)
-        self._sample(state.listed - untried)
+        self._sample(state.listed - await self._reader.untried_packages(BACKFILL, self._ahead))
         if state.listed_all:
             if not untried:
                 await self._end(state)
@@ -265,15 +273,30 @@ class Backfiller:
             after.woken += brought.woken
             return _note(after)
 
+        tarballs = await self._tarballs(before.wish, [name for name, _ in wanted])
         async with self._changing:
             if self.state is not before:
                 return False
+            # Rows that are there already are left alone: a kill in between costs nothing.
+            for start in range(0, len(tarballs), TARBALLS):
+                rows = tarballs[start : start + TARBALLS]
+                after.tarballs += await self._index.put_new_work(rows)
             await self._index.bring(wanted, how, note)
             self.state = after
         if after.listed_all:
             reach("backfill.listed_all")
         self._feed.wake()
         return True
+
+    async def _tarballs(self, wish: Wish, names: Sequence[str]) -> list[WorkItem]:
+        """The rows of tarballs that the policy wants of packages that were captured without them."""
+        if wish.metadata_only:
+            return []
+        at = timestamp(self._clock.now())
+        return [
+            WorkItem(package, version, WANTED, at, since=at, origin=BACKFILL)
+            for package, version in await self._wanting.tarballs(names)
+        ]
 
     def _takes(self, name: str) -> bool:
         """Whether a name is to be brought. Where names are filtered, they are filtered here."""
@@ -301,6 +324,7 @@ class Backfiller:
             current=state.current,
             left_out=state.left_out,
             woken=state.woken,
+            tarballs=state.tarballs,
             failed=self.ended.get("failed"),
         )
 

@@ -21,6 +21,7 @@ class Backfill(Shape):
     left_out: int
     waiting: int
     woken: int
+    tarballs: int
     untried: int
     failed: int
     per_second: float | None
