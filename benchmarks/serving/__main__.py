@@ -1,9 +1,9 @@
 """How many requests a second the mirror answers, next to Verdaccio, nginx and bare aiohttp.
 
     python benchmarks/serve.py
-    python benchmarks/serve.py --directory DIR --only speed --encoding gzip
+    python benchmarks/serve.py --directory DIR --only speed --answers gzip
 
-Packages with abbreviated packuments of 3, 54 and 500 KB and one with a tarball of 150 KB are mirrored
+Packages with abbreviated packuments of 3, 54 and 500 KB and one with 64 tarballs of 150 KB are mirrored
 with `npmmirror sync` and served with `npmmirror serve`; the same versions are published to
 Verdaccio. nginx and a bare aiohttp handler answer the bytes that the mirror answers, the one from
 files, the other from memory. Before anything is timed all are asked, and their answers compared
@@ -31,6 +31,7 @@ from pathlib import Path
 from benchmarks.catchup import idle_share, said
 from benchmarks.serving import memory, speed
 from benchmarks.serving.contestants import verdaccio_version
+from benchmarks.serving.subjects import KINDS
 
 PROGRAMS = {
     "wrk": "asks; nothing is timed without it: apt install wrk",
@@ -86,7 +87,7 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=int, default=2, help="of each turn")
     add("--connections", type=int, default=16, help="that wrk holds")
     add("--only", choices=("speed", "memory"), help="one of the two parts")
-    add("--encoding", choices=("plain", "gzip"), help="packuments in one of the two only")
+    add("--answers", nargs="+", choices=KINDS, default=KINDS, help="that are timed")
     add("--without", action="append", default=[], help="a server that takes no part")
     add("--names", type=int, default=10_000, help="packages by which memory is measured")
     add("--requests", type=int, default=100_000, help="that go over them")

@@ -39,13 +39,17 @@ class Answer:
         return document["name"], document["dist-tags"], claims
 
 
-def asked(server: Server, subject: Subject) -> Answer:
-    """A server's answer."""
-    request = Request(server.url + subject.path, headers=dict(subject.headers))  # noqa: S310 - loopback
+def asked(server: Server, subject: Subject, path: str) -> Answer:
+    """A server's answer.
+
+    Raises:
+        WrongAnswerError: it is gzipped where it should not be, or the other way.
+    """
+    request = Request(server.url + path, headers=dict(subject.headers))  # noqa: S310 - loopback
     with urlopen(request) as answer:  # noqa: S310 - loopback
         sent = answer.read()
         zipped = answer.headers.get("Content-Encoding") == "gzip"
-        if zipped != ("Accept-Encoding" in subject.headers):
+        if zipped != subject.is_zipped:
             raise WrongAnswerError(f"{server.name}, {subject.title}: gzip was {zipped}")
         return Answer(answer.status, sent, gzip.decompress(sent) if zipped else sent)
 
@@ -53,10 +57,11 @@ def asked(server: Server, subject: Subject) -> Answer:
 def keep(server: Server, subjects: Iterable[Subject], directory: Path) -> None:
     """Write a server's answers to files, for those that answer the same bytes."""
     for subject in subjects:
-        zipped = "Accept-Encoding" in subject.headers
-        file = directory / (subject.file + (".gz" if zipped else ""))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(asked(server, subject).sent)
+        ending = "" if subject.is_tarball else "/index.json"
+        for path in subject.paths:
+            file = directory / f"{path[1:]}{ending}{'.gz' if subject.is_zipped else ''}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(asked(server, subject, path).sent)
 
 
 def compare(servers: Iterable[Server], ours: Server, subjects: Iterable[Subject]) -> None:
@@ -65,13 +70,13 @@ def compare(servers: Iterable[Server], ours: Server, subjects: Iterable[Subject]
     Raises:
         WrongAnswerError: one is another.
     """
-    for subject in subjects:
-        right = asked(ours, subject)
-        for server in servers:
-            found = asked(server, subject)
-            same = found.told(subject) == right.told(subject)
-            if server.name in SAME_BYTES:
-                # The address of the server is in the documents' URLs, nothing else differs.
-                same = same and len(found.sent) == len(right.sent)
-            if found.status != 200 or not same:
-                raise WrongAnswerError(f"{server.name} answers {subject.path} otherwise")
+    for server in servers:
+        for subject in subjects:
+            for path in subject.paths:
+                right, found = asked(ours, subject, path), asked(server, subject, path)
+                same = found.told(subject) == right.told(subject)
+                if server.name in SAME_BYTES:
+                    # The address of the server is in the documents' URLs, nothing else differs.
+                    same = same and len(found.sent) == len(right.sent)
+                if found.status != 200 or not same:
+                    raise WrongAnswerError(f"{server.name} answers {path} otherwise")

@@ -16,9 +16,12 @@ from benchmarks.catchup import cpu_seconds, free_port, said, wait_for
 
 MIRROR = "npmmirror serve"
 MIRROR_TWICE = "npmmirror serve, two processes"
+MIRROR_COLD = "npmmirror serve, nothing kept in memory"
 VERDACCIO = "Verdaccio"
 NGINX = "nginx"
 BARE = "bare aiohttp"
+
+CACHE_BYTES = "NPMMIRROR_SERVER__CACHE_BYTES"
 
 _VERDACCIO_PACKAGE = {
     "private": True,
@@ -85,6 +88,7 @@ def mirrored(config: Path) -> Mapping[str, Starting]:
     return {
         MIRROR: partial(mirror, MIRROR, config, 1),
         MIRROR_TWICE: partial(mirror, MIRROR_TWICE, config, 2),
+        MIRROR_COLD: partial(mirror, MIRROR_COLD, config, 1, {CACHE_BYTES: "0"}),
     }
 
 
@@ -105,7 +109,7 @@ def mirror(
     port = free_port()
     words = ["--config", config, "serve", "--listen", f"127.0.0.1:{port}"]
     command = [sys.executable, "-m", "npmmirror", *map(str, words)]
-    log = config.with_suffix(".serve.log")
+    log = config.with_suffix(f".{port}.log")
     with running([command] * processes, port, log, environment or {}) as pids:
         yield Server(name, f"http://127.0.0.1:{port}", pids)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from benchmarks.serving.contestants import mirror
+from benchmarks.serving.contestants import CACHE_BYTES, mirror
 from benchmarks.serving.publishing import followed
 from benchmarks.serving.subjects import ACCEPT, small_name
 
@@ -32,7 +32,7 @@ def measure(options: argparse.Namespace, directory: Path) -> bool:
     print(f"|{'---|' * (len(marks) + 4)}")
     flat = True
     for words, limit in CACHES.items():
-        environment = {} if limit is None else {"NPMMIRROR_SERVER__CACHE_BYTES": str(limit)}
+        environment = {} if limit is None else {CACHE_BYTES: str(limit)}
         with mirror("memory", config, 1, environment) as server:
             told, rate = uvloop.run(ask(server.url, server.pids[0], options, marks))
             largest = resident(server.pids[0], "VmHWM")

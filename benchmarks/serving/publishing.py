@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from benchmarks.catchup import is_durable, wait_for
+from benchmarks.catchup import standing, wait_for
 from benchmarks.serving.contestants import verdaccio
 from benchmarks.serving.subjects import PACKUMENTS, TARBALL_PACKAGE
 from npmmirror.testing.remote import RemoteUpstream
@@ -65,7 +65,11 @@ def followed(directory: Path, names: int) -> Path:
 
 def is_mirrored(data: Path, names: int) -> bool:
     """Whether everything of the feed is held and nothing is left to do."""
-    return is_durable(data, names + FIXED)
+    row = standing(data)
+    if row is None:
+        return False
+    _, revisions, _, waiting, unfinished = row
+    return (revisions, waiting, unfinished) == (names + FIXED, 0, 0)
 
 
 def published(directory: Path) -> None:

@@ -14,6 +14,7 @@ from benchmarks.serving import answers
 from benchmarks.serving.contestants import (
     BARE,
     MIRROR,
+    MIRROR_COLD,
     NGINX,
     VERDACCIO,
     Server,
@@ -27,6 +28,13 @@ from benchmarks.serving.subjects import TARBALL_PACKAGE, Subject, subjects
 WARM_SECONDS = 1
 OF_BARE = 0.5
 """The part of the bare handler's speed that is wanted."""
+_TURNS = """
+local paths, turn = {PATHS}, 0
+request = function()
+    turn = turn % #paths + 1
+    return wrk.format("GET", paths[turn])
+end
+"""
 _NEEDS = {VERDACCIO: {"node", "npm"}, NGINX: {"nginx"}}
 
 
@@ -69,65 +77,83 @@ def measure(options: argparse.Namespace, directory: Path, missing: frozenset[str
             for name, start in mirrored(config).items()
             if name not in left_out
         ]
-        latest = got_json(f"{servers[0].url}/{TARBALL_PACKAGE}")["dist-tags"]["latest"]
-        asked = [each for each in subjects(latest) if _is_wanted(each, options.encoding)]
-        answers.keep(servers[0], subjects(latest), bodies)
+        versions = got_json(f"{servers[0].url}/{TARBALL_PACKAGE}")["versions"]
+        asked = [each for each in subjects(versions) if each.kind in options.answers]
+        answers.keep(servers[0], subjects(versions), bodies)
         starting: dict[str, Starting] = dict(others(directory, bodies))
         servers += [
             stack.enter_context(starting[name]()) for name in starting if name not in left_out
         ]
         answers.compare(servers, servers[0], asked)
         sizes = {
-            (each.title, server.name): len(answers.asked(server, each).sent)
+            (each.title, server.name): len(answers.asked(server, each, each.paths[0]).sent)
             for each in asked
             for server in servers
         }
-        figures = take_turns(options, servers, asked)
+        figures = take_turns(options, directory, servers, asked)
     print("\n".join(table(figures, asked, servers, sizes)))
     verdicts = list(judged(figures, asked, {server.name for server in servers}))
     print("\n".join(["", *(text for _, text in verdicts), ""]))
     return all(good for good, _ in verdicts)
 
 
-def _is_wanted(subject: Subject, encoding: str | None) -> bool:
-    zipped = "Accept-Encoding" in subject.headers
-    return encoding is None or subject.is_tarball or zipped == (encoding == "gzip")
+def _takes_part(server: Server, subject: Subject) -> bool:
+    """Documents are not made for each request: it is tarballs that may lie on the disk alone."""
+    return server.name != MIRROR_COLD or subject.is_tarball
 
 
-def take_turns(options: argparse.Namespace, servers: list[Server], asked: list[Subject]) -> Figures:
+def take_turns(
+    options: argparse.Namespace, directory: Path, servers: list[Server], asked: list[Subject]
+) -> Figures:
     """All rounds; each server is warmed up by each subject first."""
-    for subject in asked:
-        for server in servers:
-            wrk(server, subject, WARM_SECONDS, options.connections)
+    turns = [
+        (subject, server, command(options, directory, server, subject))
+        for subject in asked
+        for server in servers
+        if _takes_part(server, subject)
+    ]
+    for subject, server, words in turns:
+        wrk(server, subject, [*words, f"-d{WARM_SECONDS}s"])
     figures = Figures()
     for number in range(1, options.rounds + 1):
-        for subject in asked:
-            for server in servers:
-                turn = wrk(server, subject, options.seconds, options.connections)
-                figures.turns.setdefault((subject.title, server.name), []).append(turn)
-                told = f"round {number}, {subject.title}, {server.name}: {turn.rate:,.0f}"
-                print(told, file=sys.stderr)
+        for subject, server, words in turns:
+            turn = wrk(server, subject, [*words, f"-d{options.seconds}s"])
+            figures.turns.setdefault((subject.title, server.name), []).append(turn)
+            told = f"round {number}, {subject.title}, {server.name}: {turn.rate:,.0f}"
+            print(told, file=sys.stderr)
     return figures
 
 
-def wrk(server: Server, subject: Subject, seconds: int, connections: int) -> Turn:
-    """Have wrk ask, in one thread.
+def command(
+    options: argparse.Namespace, directory: Path, server: Server, subject: Subject
+) -> list[str]:
+    """How wrk is called, in one thread."""
+    words = ["wrk", server.url + subject.paths[0]]
+    words += ["--latency", "-t1", f"-c{options.connections}"]
+    for name, value in subject.headers.items():
+        words += ["-H", f"{name}: {value}"]
+    if len(subject.paths) > 1:
+        script = directory / "turns.lua"
+        script.write_text(_TURNS.replace("PATHS", ", ".join(f'"{path}"' for path in subject.paths)))
+        words += ["-s", str(script)]
+    return words
+
+
+def wrk(server: Server, subject: Subject, words: list[str]) -> Turn:
+    """Have wrk ask.
 
     Raises:
-        WrongAnswerError: there were other answers than 200, or broken connections.
+        WrongAnswerError: there were other answers than 200, or none, or broken connections.
     """
-    command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    for name, value in subject.headers.items():
-        command += ["-H", f"{name}: {value}"]
     before = server.cpu()
-    told = subprocess.run(
-        [*command, server.url + subject.path], check=True, capture_output=True, text=True
-    ).stdout
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     cpu = server.cpu() - before
     if "Non-2xx" in told or "Socket errors" in told:
         raise answers.WrongAnswerError(f"{server.name}, {subject.title}: {told}")
+    if " 0 requests in" in told:
+        raise answers.WrongAnswerError(f"{server.name}, {subject.title}: no answer in that time")
     count, rate = found(r"(\d+) requests in", told), found(r"Requests/sec:\s+([\d.]+)", told)
-    return Turn(rate, cpu / max(count, 1), milliseconds(told))
+    return Turn(rate, cpu / count, milliseconds(told))
 
 
 def found(pattern: str, text: str) -> float:
@@ -159,6 +185,8 @@ def table(
     yield "|---|---|---|---|---|---|---|---|"
     for subject in asked:
         for server in servers:
+            if not _takes_part(server, subject):
+                continue
             turns = figures.turns[subject.title, server.name]
             rates = [turn.rate for turn in turns]
             cpu = statistics.median(turn.cpu for turn in turns) * 1e6

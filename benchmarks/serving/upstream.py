@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving.upstream NAMES
 
-Packages whose abbreviated packuments have the sizes to be measured, one with a tarball of 150 KB,
+Packages whose abbreviated packuments have the sizes to be measured, one with tarballs of 150 KB,
 and so many small ones. All are in the feed.
 """
 
@@ -14,7 +14,13 @@ from random import Random
 
 import uvloop
 
-from benchmarks.serving.subjects import PACKUMENTS, TARBALL_BYTES, TARBALL_PACKAGE, small_name
+from benchmarks.serving.subjects import (
+    PACKUMENTS,
+    TARBALL_BYTES,
+    TARBALL_PACKAGE,
+    TARBALLS,
+    small_name,
+)
 from npmmirror.testing import ScriptedRegistry, ScriptedUpstream
 from npmmirror.testing.commands import Commands
 from npmmirror.testing.history import History
@@ -33,7 +39,8 @@ def filled(names: int) -> ScriptedRegistry:
     for name, size in PACKUMENTS.items():
         registry.publish_all(name, islice(releases(name), versions_for(name, size)))
     life = Life(TARBALL_PACKAGE, TARBALL_PACKAGE, dependencies=6)
-    registry.publish_all(TARBALL_PACKAGE, [life.release(TARBALL_BYTES)])
+    large = [life.release(TARBALL_BYTES) for _ in range(TARBALLS)]
+    registry.publish_all(TARBALL_PACKAGE, large)
     dice = Random(7)
     for number in range(names):
         name = small_name(number)
