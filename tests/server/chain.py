@@ -144,11 +144,10 @@ async def chain(
     """A chain whose daemons do not run yet; sections of the two configurations, over `SECTIONS`."""
     port = free_port()
     async with AsyncExitStack() as stack:
-        listening = {"server": {"listen": f"127.0.0.1:{port}"}}
+        sections = dict(first or {})
+        sections["server"] = {"listen": f"127.0.0.1:{port}"} | sections.get("server", {})
         one = await stack.enter_async_context(
-            opener(directory / "first")(
-                ScriptedUpstream(registry), **_over(listening | (first or {}))
-            )
+            opener(directory / "first")(ScriptedUpstream(registry), **_over(sections))
         )
         opened = await stack.enter_async_context(
             opener(directory / "second")(**_over(second or {}))

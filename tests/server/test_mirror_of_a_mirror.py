@@ -1,5 +1,6 @@
 """A second mirror that follows the first one's feed and reads its documents and tarballs."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -142,3 +143,22 @@ async def test_it_needs_no_address_but_the_feeds(tmp_path: Path) -> None:
     del tmp_path
     told = UpstreamSection(feed="http://mirror.example/npm/-/replicate/registry")
     assert registry_of_run(told).url == "http://mirror.example/npm/-/raw"
+
+
+async def test_the_first_asks_for_a_token(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is told as the password of a URL, and is in no line of the log."""
+    secret = "let-me-in"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    tokens = {"server": {"tokens": [f"sha256:{digest}"]}}
+    async with chain(tmp_path, first=tokens) as here:
+        here.registry.publish("left-pad", "1.0.0")
+        async with here.first.running():
+            async with here.second.running():
+                await here.second.until(lambda now: "http_401" in str(now["feed"]))
+            here.second.url = here.second.url.replace("://", f"://mirror:{secret}@")
+            async with here.second.running():
+                await here.alike()
+    told = capfd.readouterr()
+    assert secret not in told.out + told.err

@@ -79,7 +79,7 @@ async def _begin(
         await cold_start.take_cursor()
     except UpstreamError as error:
         raise FeedAwayError(
-            f"the feed {source.feed} does not answer ({error}); nothing was begun"
+            f"the feed {source.public.feed} does not answer ({error}); nothing was begun"
         ) from error
     await cold_start.begin(wish, names)
 

@@ -152,7 +152,7 @@ class ColdStart:
                 return await self._reconcile(asked, tell, manner or Manner())
             except UpstreamError as error:
                 raise FeedAwayError(
-                    f"the feed {self._source.feed} does not answer ({error}); nothing was compared"
+                    f"the feed {self._source.public.feed} does not answer ({error}); nothing was compared"
                 ) from error
 
     async def reconcile_beside(self, asked: Asked, tell: Tell) -> Report:
@@ -187,7 +187,7 @@ class ColdStart:
             told = {
                 "started_at": began,
                 "ended_at": ended,
-                "feed": self._source.feed,
+                "feed": self._source.public.feed,
                 "dry_run": asked.dry_run,
                 **tally.to_json(),
             }

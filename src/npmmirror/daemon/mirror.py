@@ -1,9 +1,10 @@
 """A mirror that is open: every part of it made, and tied to the others."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -58,6 +59,8 @@ BESIDE_REQUESTS_SECONDS = 600.0
 COMMIT_SECONDS = 30.0
 """How long the last group may take after the drain's end."""
 
+_CREDENTIALS: Final = re.compile("://[^/@]*@")
+
 Producer = Callable[[], Coroutine[Any, Any, None]]
 """Something that brings jobs (or serves whoever does) until it is cancelled."""
 
@@ -68,6 +71,12 @@ class Source:
 
     registry: str
     feed: str | None = None
+
+    @property
+    def public(self) -> "Source":
+        """The same without user names and passwords: for logs, reports, and what is kept."""
+        feed = None if self.feed is None else _CREDENTIALS.sub("://", self.feed)
+        return Source(_CREDENTIALS.sub("://", self.registry), feed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +402,7 @@ async def open_mirror(
             config,
             opened,
             upstream,
-            registry=source.registry,
+            registry=source.public.registry,
             keys=await opened.index.do(signing.keys),
             deaths=deaths,
             threads=threads,

@@ -106,7 +106,7 @@ class Daemon:
         self._cold_start = ColdStart(mirror, source)
         self._answering = anyio.Event()
         """Set where the daemon follows, or waits for somebody, and is to be asked about it."""
-        self._following = FeedFollower(mirror, buffer, clock, feed=source.feed or "")
+        self._following = FeedFollower(mirror, buffer, clock, feed=source.public.feed or "")
         self._follower = self._following.follower
         self._gave_up: FeedStalledError | None = None
         self._puller: Puller | None = None
@@ -120,8 +120,8 @@ class Daemon:
         log.info(
             "started",
             version=__version__,
-            feed=self._source.feed,
-            registry=self._source.registry,
+            feed=self._source.public.feed,
+            registry=self._source.public.registry,
             data_dir=str(self._config.storage.data_dir),
         )
         progress = Progress(self._mirror, self._follower, self._buffer, self._clock)

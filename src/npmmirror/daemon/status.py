@@ -63,7 +63,7 @@ class Live:
                 "started_at": self.started_at,
                 "state": "draining" if self.draining.is_set() else "running",
             },
-            "feed": feed_report(cursor, head, self.source.feed, self.follower.error)
+            "feed": feed_report(cursor, head, self.source.public.feed, self.follower.error)
             | watch_report(index, self.follower),
             "mirror": {
                 **lag,

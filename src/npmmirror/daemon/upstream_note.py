@@ -12,13 +12,14 @@ log = structlog.get_logger(__name__)
 
 async def note_upstream(mirror: Mirror, source: Source, cursor: Seq) -> None:
     """Have the log say what is followed from here on, where it does not yet."""
-    feed = source.feed or ""
+    told = source.public
+    feed = told.feed or ""
     known = await mirror.opened.index.last_following()
     if known is not None and known.upstream == feed:
         return
     if known is not None:
         log.warning("upstream_changed", before=known.upstream, now=feed)
     following = records.following(
-        timestamp(mirror.clock.now()), feed=feed, registry=source.registry, since=cursor
+        timestamp(mirror.clock.now()), feed=feed, registry=told.registry, since=cursor
     )
     await mirror.begin_following(following)

@@ -1,5 +1,7 @@
 """Who may ask, and how much at the same time."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -25,12 +27,26 @@ class Tokens:
         return error(401, "A token is needed", WWW_Authenticate='Bearer realm="npmmirror"')
 
     def _allow(self, header: str) -> bool:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer":
+        token = _token(header)
+        if token is None:
             return False
-        found = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        found = hashlib.sha256(token).digest()
         # All are compared: how long it takes must not tell which one was near.
         return any([hmac.compare_digest(found, each) for each in self._digests])  # noqa: C419
+
+
+def _token(header: str) -> bytes | None:
+    """The token that a client sends; as a password, too, for whoever has a URL alone to tell it in."""
+    scheme, _, told = header.partition(" ")
+    sent = told.strip().encode("utf-8", "surrogateescape")
+    if scheme.lower() == "bearer":
+        return sent
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(sent, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return None
 
 
 def read_only(method: str) -> web.Response:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from npmmirror.index.coverage import UNDECIDED, MissingVersion, PackageStanding
+from npmmirror.outcome import NOT_HELD
 from npmmirror.policy import OUTSIZED, POLICY, TARBALL_LIMIT
 from npmmirror.policy.selection import Candidate, Drop, Policy, judged
 
@@ -16,7 +17,12 @@ REASONS: Final[tuple[Reason, ...]] = ("policy", "size", "failed", "gone", "not_y
 WANTED_REASONS: Final[frozenset[Reason]] = frozenset({"failed", "not_yet"})
 """Of what is to come still."""
 HELD: Final = "held"
-_SKIPS: Final[dict[str, Reason]] = {"too_large": "size", OUTSIZED: "size", "no_dist": "gone"}
+_SKIPS: Final[dict[str, Reason]] = {
+    "too_large": "size",
+    OUTSIZED: "size",
+    "no_dist": "gone",
+    NOT_HELD: "gone",
+}
 """Those that count elsewhere than under `policy`; `no_dist`: upstream names no file."""
 _GIVEN: Final[dict[str, Reason]] = {
     "failed": "failed",
