@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from npmmirror.index.names import BEHIND
+from npmmirror.index.schema import IndexUnavailableError
 
 SECONDS: Final = 2.0
 _STEPS: Final = 20_000
@@ -47,7 +48,7 @@ class NamesFound:
 class NameSearch:
     """Searches an index's file on a connection of its own; for one thread at a time.
 
-    A context manager. All methods raise `sqlite3.Error` where the file cannot be read.
+    A context manager.
     """
 
     def __init__(self, path: Path, seconds: float = SECONDS) -> None:
@@ -72,7 +73,16 @@ class NameSearch:
         """The names that have all of these words (in small letters) in them.
 
         The best come first, of equal ones the shorter; `count` of them from `start` on.
+
+        Raises:
+            IndexUnavailableError: the file cannot be read now.
         """
+        try:
+            return self._find(words, start, count)
+        except sqlite3.Error as error:
+            raise IndexUnavailableError(f"The index cannot be searched: {error}.") from error
+
+    def _find(self, words: Sequence[str], start: int, count: int) -> NamesFound:
         search = _Search(words, start + count, time.monotonic() + self._seconds)
         # What begins so comes along the index at once, however little time there is for the rest.
         beginning = self._connection.execute(_BEGINNING, (words[0], words[0] + BEHIND))

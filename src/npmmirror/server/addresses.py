@@ -31,7 +31,9 @@ class Addresses:
         if self._public is not None:
             return self._public
         headers = request.headers
-        host = headers.get("Host", "")
+        host = headers.get("Host")
+        if host is None:  # only HTTP/1.0 may do without
+            host = self._own(request)
         if self._trusted and self._is_trusted(self.peer(request)):
             return _address(
                 headers.get("X-Forwarded-Host") or host,
@@ -39,6 +41,15 @@ class Addresses:
                 headers.get("X-Forwarded-Prefix", ""),
             )
         return _address(host, "http", "")
+
+    @staticmethod
+    def _own(request: web.BaseRequest) -> str:
+        """The address that was connected to."""
+        found = request.transport.get_extra_info("sockname") if request.transport else None
+        if not isinstance(found, tuple):
+            return ""
+        host = f"[{found[0]}]" if ":" in found[0] else found[0]
+        return f"{host}:{found[1]}"
 
     @staticmethod
     def peer(request: web.BaseRequest) -> str:

@@ -21,6 +21,8 @@ from npmmirror.server.search import SearchPart
 from npmmirror.server.signed import AttestationsPart, KeysPart, now
 from npmmirror.server.views import past_parts, raw_parts
 
+NAME: Final = "npmmirror"
+"""What answers call the server; of its parts and versions they tell nothing."""
 MEMO: Final = 20_000
 """Requests whose meaning is remembered: at most so many paths of up to 4 KiB, mostly of 50 bytes."""
 MEMO_PATH: Final = 256
@@ -48,11 +50,12 @@ class App:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request; never raises for what a client can do."""
-        if not self._section.access_log:
-            return await self._answer(request)
         start = perf_counter()
         answer = await self._answer(request)
-        self._tell(request, answer, perf_counter() - start)
+        if not answer.prepared:
+            answer.headers["Server"] = NAME
+        if self._section.access_log:
+            self._tell(request, answer, perf_counter() - start)
         return answer
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import socket
+import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -12,13 +14,16 @@ from aiohttp import web
 
 from npmmirror.config import ServerSection
 from npmmirror.errors import NpmmirrorError
-from npmmirror.server.app import App
+from npmmirror.server.answers import error
+from npmmirror.server.app import NAME, App
 
 CLOSING_SECONDS: Final = 10.0
 """How long answers under way may take once the server closes."""
 WATCH_SECONDS: Final = 5.0
 MAX_HEADER: Final = 8190
 MAX_HEADERS: Final = 64
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a body that nobody reads is waited for, so that its sender sees the answer."""
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -29,6 +34,30 @@ log = structlog.get_logger(__name__)
 
 class AddressTakenError(NpmmirrorError):
     """The address cannot be listened on."""
+
+
+class _Connection(web.RequestHandler):
+    """Tells of errors as the rest of the server does."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """See `web.RequestHandler`: what is no HTTP (4xx), or a bug of ours."""
+        del message  # it may quote what the client sent
+        if isinstance(exc, ConnectionError):  # the client has gone
+            raise ConnectionResetError("the connection is lost") from exc
+        if status >= 500:
+            log.error("bug", command=f"{request.method} {request.raw_path}", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("a part of another answer is sent already")
+        answer = error(status, "Bad request" if status < 500 else "Internal server error")
+        answer.headers["Server"] = NAME
+        answer.force_close()
+        return answer
 
 
 class _Server(web.Server):
@@ -43,16 +72,21 @@ class _Server(web.Server):
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
             max_headers=MAX_HEADERS,
-            lingering_time=2.0,
+            lingering_time=LINGER_SECONDS,
         )
         self._most = section.max_connections
+
+    def __call__(self) -> web.RequestHandler:
+        """See `web.Server`."""
+        return _Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """See `web.Server`."""
         super().connection_made(handler, transport)
         if len(self._connections) > self._most:
             transport.write(_FULL)
-            transport.close()
+            # Not before aiohttp's task for the connection has begun: it takes that for a bug.
+            self._loop.call_soon(self._loop.call_soon, transport.close)
 
 
 class Listener:
@@ -125,8 +159,15 @@ def _waiting(connection: web.RequestHandler) -> int:
 
 def _cut(connection: web.RequestHandler) -> None:
     transport = _transport(connection)
-    if transport is not None:
-        transport.abort()
+    if transport is None:
+        return
+    peer = transport.get_extra_info("peername")
+    log.debug("client_cut_off", peer=str(peer[0]) if isinstance(peer, tuple) else "")
+    # Else the system, too, would wait for the client to take what is on its way.
+    with suppress(OSError):
+        at_once = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    transport.abort()
 
 
 def _transport(connection: web.RequestHandler) -> asyncio.Transport | None:
