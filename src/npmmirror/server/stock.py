@@ -1,14 +1,23 @@
 """What is in stock: packages as the index and the archive have them, for the parts that answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from npmmirror.archive import CaptureReader
 from npmmirror.capture import Location
 from npmmirror.index import IndexReader, serving
+from npmmirror.index.rounds import Rounds
 from npmmirror.server.stand import HeldTarball, Revision, Stand
 from npmmirror.sqlite import Transaction
 from npmmirror.worker_threads import WorkerThreads
+
+TARBALLS: Final = 64
+"""Tarballs that are looked up in one passage through the index's thread."""
+_BETWEEN: Final = "\n"
+"""No name and no file name that is looked up has a line break in it."""
+
+_Found = tuple[serving.HeldRow, str]
 
 
 class Stock:
@@ -27,6 +36,7 @@ class Stock:
         self._index = index
         self._captures = captures
         self._threads = threads
+        self._tarballs = Rounds(self._tarballs_of, TARBALLS)
         self.packages = packages
 
     @property
@@ -54,18 +64,19 @@ class Stock:
         Raises:
             IndexUnavailableError: the index cannot be read now.
         """
-        version = version_of_file(name, file)
-
-        async def question(now: Transaction) -> tuple[serving.HeldRow, str] | None:
-            return await serving.tarball(now, name, version, file)
-
-        found = await self.index.ask(question)
+        found = await self._tarballs.ask(f"{name}{_BETWEEN}{file}")
         if found is None:
             return None
         row, state = found
         if not gone and (not row.present or state in {"removed", "erased"}):
             return None
         return HeldTarball(row.version, row.path, row.size, row.sha512)
+
+    async def _tarballs_of(self, asked: Sequence[str]) -> dict[str, _Found]:
+        async def question(now: Transaction) -> dict[str, _Found]:
+            return {about: row for about in asked if (row := await _tarball(now, about))}
+
+        return await self.index.ask(question)
 
     async def document(self, place: Location) -> bytes:
         """The raw document of a revision.
@@ -78,6 +89,11 @@ class Stock:
     def read(self, place: Location) -> bytes:
         """The same, for whoever is in a thread already."""
         return self._captures.document(place)
+
+
+async def _tarball(now: Transaction, about: str) -> _Found | None:
+    name, _, file = about.partition(_BETWEEN)
+    return await serving.tarball(now, name, version_of_file(name, file), file)
 
 
 def version_of_file(name: str, file: str) -> str:
