@@ -386,6 +386,13 @@ def _translated(path: Path, kind: FileKind) -> Iterator[None]:
             raise DamagedError(
                 f"{kind.title} {path} is damaged ({error}); {kind.remedy}"
             ) from error
+        if code == sqlite3.SQLITE_READONLY:
+            raise kind.unavailable(
+                f"{kind.title} {path} cannot be used: this user may not write it, or not its "
+                "directory, which SQLite needs even to read where no daemon runs. Be the service's "
+                "user (`sudo -u npmmirror ...`), or make a copy that you own; where the file system "
+                f"is mounted read-only, mount it anew ({error})."
+            ) from error
         if code in _UNAVAILABLE:
             raise kind.unavailable(f"{kind.title} {path} cannot be used: {error}.") from error
         raise

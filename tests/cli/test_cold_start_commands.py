@@ -62,6 +62,8 @@ def test_what_is_missing_is_exit_status_1(mirror: Program, tmp_path: Path) -> No
         (("--pause", "--resume"), "go with nothing else"),
         (("--pause", "--metadata-only"), "go with nothing else"),
         (("--only", "/[/"), "--only must be a regular expression"),
+        (("--only", ""), "--only must be a pattern of names: no empty text"),
+        (("--only", "file:names.txt"), "names of a file are brought with --file"),
     ],
 )
 def test_bad_words_are_refused(mirror: Program, words: tuple[str, ...], sentence: str) -> None:

@@ -99,6 +99,20 @@ async def test_the_lines_say_what_is_held_and_what_to_do(
     assert any(row[:5] == ("b", "removed", "2026-11-20T10:00:00Z", "3x", "451") for row in shown)
 
 
+async def test_times_by_the_clock_cut_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns there is no room for them and for a name of some length."""
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "@some-scope/a-package-of-some-length"
+    for part, row in (("held", held(name)), ("gone", gone(name))):
+        await _say(pages(("breaker", [BREAKER]), (part, [row])), Times(utc=True))
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert name in line
+        assert "2026-11-20T10:00:00Z" in line
+        assert line.endswith("2 of 3    4.0 KiB")
+
+
 async def test_nothing_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """Where upstream has all that was captured."""
     await _say(pages(("breaker", [{**BREAKER, "tripped": False}])), Times())

@@ -26,6 +26,7 @@ async def test_a_head_that_fell_is_followed_from_where_it_is(mirror: Open) -> No
             registry.publish(f"old-{number}", "1.0.0")
         async with here.running():
             cursor = (await here.at_head())["feed"]["cursor"]
+            here.upstream.fault("all_docs", faults.Status(503), times=None)
             registry.reset_head(31)
             status = await here.until(lambda now: now["feed"]["head_went_back"] is not None)
             assert status["feed"]["head_went_back"]["before"] == cursor
@@ -36,6 +37,10 @@ async def test_a_head_that_fell_is_followed_from_where_it_is(mirror: Open) -> No
         assert "new" in here.end_state().packages
         async with here.running():
             assert (await here.at_head())["feed"]["head_went_back"] is not None
+            here.upstream.heal()
+            # Nothing is left to tell once a reconciliation came to its end.
+            await here.until(lambda now: now["feed"]["head_went_back"] is None)
+        assert not asked_for(here)
 
 
 async def test_what_the_feed_lost_meanwhile_is_mirrored(mirror: Open) -> None:
@@ -117,6 +122,7 @@ async def test_what_waits_in_the_buffer_is_still_worked_off(mirror: Open) -> Non
             here.upstream.fault("packument", faults.Stall(), times=None)
             registry.publish("waiting", "1.0.0")
             await here.upstream.asked("packument", "waiting")
+            here.upstream.fault("all_docs", faults.Status(503), times=None)
             registry.reset_head(10)
             await here.until(lambda now: now["feed"]["head_went_back"] is not None)
             here.upstream.heal()

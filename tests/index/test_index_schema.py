@@ -13,6 +13,8 @@ import pytest
 from npmmirror import __version__
 from npmmirror.errors import StorageError
 from npmmirror.index import IndexReader, IndexUnavailableError, IndexWriter, Schema
+from npmmirror.index.schema import KIND
+from npmmirror.sqlite import Database
 from tests.index.building import captured
 
 pytestmark = pytest.mark.anyio
@@ -207,3 +209,18 @@ async def test_read_only_directory_is_one_sentence(locked_directory: Path) -> No
     """No traceback for a data directory that cannot be written."""
     with pytest.raises(IndexUnavailableError, match=r"index\.db cannot be used: unable to open"):
         await IndexWriter.open(locked_directory / "index.db")
+
+
+async def test_an_index_that_may_not_be_written_says_what_to_do(tmp_path: Path) -> None:
+    """SQLite's own words name neither the user nor the directory, of which it is about."""
+    path = tmp_path / "index.db"
+    async with await IndexWriter.open(path):
+        pass
+    database = await Database.open(path, KIND, read_only=True)
+    try:
+        with pytest.raises(IndexUnavailableError, match="this user may not write it") as refused:
+            async with database.transaction() as now:
+                await now.run("DELETE FROM meta")
+    finally:
+        await database.close()
+    assert "attempt to write a readonly database" in str(refused.value)

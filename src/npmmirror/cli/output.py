@@ -109,14 +109,18 @@ def _first(text: str, most: int) -> str:
     return text
 
 
-def columns(rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
+def columns(
+    rows: Sequence[Sequence[object]], indent: str = "", *, whole: bool = False
+) -> list[str]:
     """Rows as lines with their cells aligned, no wider than `width`; cells are made `visible`.
 
     Where a line would be too wide, the widest column is cut: in the middle, the last at its end.
+    `whole` ones are not cut, and may be wider.
     """
     shown = [[visible(str(cell)) for cell in row] for row in rows]
     natural = [max(map(cells, column)) for column in zip_longest(*shown, fillvalue="")]
-    widths = _fitted(natural, width() - len(indent) - 2 * (len(natural) - 1))
+    room = width() - len(indent) - 2 * (len(natural) - 1)
+    widths = natural if whole else _fitted(natural, room)
     return [(indent + "  ".join(_line(row, widths))).rstrip() for row in shown]
 
 

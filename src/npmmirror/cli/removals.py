@@ -163,7 +163,8 @@ def _lines(part: str, items: list[Report], times: Times, *, begins: bool) -> Ite
     if begins:
         yield _TITLES[part]
         rows.insert(0, head)
-    yield from columns(rows, indent="  ")
+    # Times by the clock take more room than there is; who asks for them wants them whole.
+    yield from columns(rows, indent="  ", whole=times.utc)
 
 
 def _breaker(breaker: Report, times: Times) -> Iterator[str]:
@@ -269,7 +270,7 @@ async def _work(
     from npmmirror.daemon.index_file import index_of  # noqa: PLC0415 - as above
     from npmmirror.daemon.removals import decide_alone  # noqa: PLC0415 - as above
 
-    interruption.rest = "the daemon goes on with it"
+    interruption.rest, waits = "the daemon goes on with it", ""
     async with running_daemon(config.storage.data_dir) as daemon:
         if daemon is not None:
             async with aclosing(daemon.decide_removals(verdict, names)) as reports:
@@ -278,6 +279,7 @@ async def _work(
                         return report
                     if error := report.get("error"):
                         raise NpmmirrorError(error)
+                    waits = _told_waits(report, waits, meter)
                     meter.show(report)
             raise NpmmirrorError("the daemon went away; the same command does what is left")
     await index_of(config)
@@ -287,6 +289,14 @@ async def _work(
     if done is None:
         raise interrupted(interruption.rest)
     return done
+
+
+def _told_waits(report: Report, before: str, meter: "Meter") -> str:
+    """Say once what the daemon waits for, where it does; what was said last."""
+    waits = report.get("waits") or ""
+    if waits and waits != before and not meter.quiet:
+        complain(f"waiting with all other work, for fetching is paused: {visible(waits)}")
+    return waits or before
 
 
 def _told(report: Report) -> str:

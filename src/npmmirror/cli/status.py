@@ -236,7 +236,8 @@ def _watched(feed: Report, times: Times) -> Iterator[str]:
         yield "documents have no revisions: their dates and versions say which one is older"
     if (fallen := feed["head_went_back"]) is not None:
         told = f"its head went back from {fallen['before']:,} to {fallen['after']:,}"
-        yield paint(f"{told}, {times.tell(fallen['at'])}", "red")
+        since = f"{told}, {times.tell(fallen['at'])}"
+        yield f"{paint(since, 'red')}; not reconciled since (`npmmirror reconcile`)"
 
 
 def _mirror(mirror: Report, times: Times) -> str:

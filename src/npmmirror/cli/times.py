@@ -13,7 +13,7 @@ class Times:
     """Tells times by their distance from now, or by the clock where `utc` asks for that."""
 
     def __init__(self, *, utc: bool = False, now: datetime | None = None) -> None:
-        self._utc = utc
+        self.utc = utc
         self._now = now or datetime.now(UTC)
 
     def tell(self, text: str | None) -> str:
@@ -25,7 +25,7 @@ class Times:
         except ValueError:
             return visible(text[:40])  # as the document spells it, whatever that is
         moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        if self._utc:
+        if self.utc:
             return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
         seconds = round((self._now - moment).total_seconds())
         if abs(seconds) >= _DAYS_TOLD * _DAY:

@@ -11,9 +11,11 @@ from npmmirror.clock import Clock, SystemClock
 from npmmirror.config import Config
 from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
 from npmmirror.errors import NpmmirrorError
+from npmmirror.liveness import at_rest
 from npmmirror.pipeline.job import Done, Job
 from npmmirror.pipeline.removal import Verdict
 
+TELL_SECONDS: Final = 1.0
 PAGE: Final = 500
 """Packages that are decided about together; all of npm may be held."""
 
@@ -30,17 +32,39 @@ async def decide(
 
     Each decision is a job of its package, so that it never meets another one, and a record of the
     capture log. `tell` is told of the progress, in the shape that `npmmirror.cli.progress.Meter`
-    shows.
+    shows, with `waits` where fetching is paused: why.
     """
     decided, unknown, total = 0, list[str](), (await mirror.opened.reader.removals.standing()).held
-    async for page in _pages(mirror, packages):
-        held, others = page
-        unknown += others
-        decided += await _decide(mirror, verdict, held)
-        tell({"phase": verdict, "done": decided, "total": total, "bytes": 0, "total_bytes": None})
+
+    def progress() -> Report:
+        told = {"phase": verdict, "done": decided, "total": total}
+        return {**told, "bytes": 0, "total_bytes": None}
+
+    fault: NpmmirrorError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_tell_waits, mirror, lambda waits: tell({**progress(), "waits": waits}))
+        try:
+            async for held, others in _pages(mirror, packages):
+                unknown += others
+                decided += await _decide(mirror, verdict, held)
+                tell(progress())
+        except NpmmirrorError as error:
+            fault = error  # not in a group of exceptions
+        tasks.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
     left = await mirror.breaker.decided()
     log.info("removals_decided", decision=verdict, packages=decided, left=left)
     return {"decision": verdict, "packages": decided, "unknown": unknown, "left": left}
+
+
+async def _tell_waits(mirror: Mirror, tell: Callable[[str], None]) -> None:
+    """Tell what all work waits for, and so this too, as long as it does; for ever."""
+    while True:
+        if (reason := mirror.host.reason or mirror.disk.reason) is not None:
+            tell(reason)
+        with at_rest():
+            await mirror.clock.sleep(TELL_SECONDS)
 
 
 async def _pages(

@@ -15,6 +15,11 @@ _REVS: Final = "registry_revs"
 _STALE_ANEW: Final = (
     "UPDATE work_list SET attempts = 0, not_before = ? WHERE item = '' AND reason = 'stale'"
 )
+_OPEN_REGRESSION: Final = (
+    "SELECT at, before, after FROM regressions "
+    "WHERE at >= coalesce((SELECT value FROM meta WHERE key = 'reconciled_at'), '') "
+    "ORDER BY at DESC LIMIT 1"
+)
 MOST_CURSORS: Final = 5000
 """Cursors that are kept, one a minute or a page: for more than three days, or 50 million rows."""
 
@@ -109,8 +114,8 @@ async def registry_revs(now: Transaction) -> RegistryRevs | None:
 
 
 async def last_regression(now: Transaction) -> Regression | None:
-    """The newest; None where the head never fell."""
-    row = await now.row("SELECT at, before, after FROM regressions ORDER BY at DESC LIMIT 1")
+    """The newest; None where none was, or a reconciliation that began since came to its end."""
+    row = await now.row(_OPEN_REGRESSION)
     return Regression(*row) if row is not None else None
 
 

@@ -28,7 +28,7 @@ from npmmirror.index import (
 from npmmirror.liveness import at_rest
 from npmmirror.origin import brought_by, origins
 from npmmirror.outcome import WorkItem
-from npmmirror.patterns import Pattern
+from npmmirror.patterns import FILE, Pattern, check_pattern
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.job import WANTED
 from npmmirror.pipeline.listing import NameList
@@ -389,7 +389,12 @@ def _patterns(wish: Wish) -> tuple[Pattern, ...]:
     Raises:
         UsageError: one of them is none.
     """
-    try:
-        return tuple(Pattern.parse(text, {}) for text in wish.only)
-    except ValueError as error:
-        raise UsageError(f"--only {error}") from error
+    patterns: list[Pattern] = []
+    for text in wish.only:
+        if text.startswith(FILE):
+            raise UsageError(f"--only {text}: names of a file are brought with --file")
+        try:
+            patterns.append(Pattern.parse(check_pattern(text), {}))
+        except ValueError as error:
+            raise UsageError(f"--only {error}") from error
+    return tuple(patterns)
