@@ -1,6 +1,7 @@
 """Serving the mirror: what `npmmirror serve` is, and what `npmmirror run` does beside following."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import structlog
@@ -15,6 +16,8 @@ from npmmirror.server.listener import AddressTakenError, Listener
 from npmmirror.server.lists import read_withheld
 from npmmirror.server.opening import open_resources
 
+LOOK_SECONDS = 1.0
+"""How often it is looked whether the index is another file: `npmmirror reindex` makes a new one."""
 AGAIN_SECONDS = 10.0
 """How long the daemon waits before it tries an address again that is taken."""
 
@@ -41,15 +44,39 @@ async def serve(
     stop = stop or anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
-        async with open_resources(config.server, config.storage) as resources:
-            app = App(resources)
-            async with Listener(app, config.server, shared=True).open() as urls:
-                log.info("serving", urls=urls)
-                tell(urls)
-                await stop.wait()
-                app.draining = True
-                log.info("serving_ends")
+        while not stop.is_set():
+            await _serve_one_index(config, stop, tell)
         tasks.cancel_scope.cancel()
+
+
+async def _serve_one_index(
+    config: Config, stop: anyio.Event, tell: Callable[[list[str]], None]
+) -> None:
+    """Serve until told to stop, or until the index is another file."""
+    path = config.storage.index_path
+    was = await _identity(path)
+    async with open_resources(config.server, config.storage) as resources:
+        app = App(resources)
+        async with Listener(app, config.server, shared=True).open() as urls:
+            log.info("serving", urls=urls)
+            tell(urls)
+            while not stop.is_set():
+                with anyio.move_on_after(LOOK_SECONDS):
+                    await stop.wait()
+                if await _identity(path) not in {was, None}:
+                    log.info("index_replaced", path=str(path))
+                    return
+            app.draining = True
+            log.info("serving_ends")
+
+
+async def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None where there is none, as for a moment of a rebuild."""
+    try:
+        found = await anyio.Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def serve_beside(
