@@ -43,6 +43,19 @@ _HERE = {
     "unpublished": "unpublished before they were wanted",
     "not_wanted": "not wanted",
 }
+_SIGNATURES = {
+    "valid": "valid",
+    "invalid": "INVALID: it is not what the key that it names makes of this version",
+    "unsigned": "none",
+    "unknown_key": "of a key that the registry had not served",
+    "expired_key": "right, but made with a key that had expired when the version was published",
+}
+_ATTESTATIONS = {
+    "archived": "archived",
+    "absent": "told of, but upstream has none",
+    "erased": "erased",
+    "not_archived": "told of, not archived",
+}
 _TOLD = {"failed", "set_aside", "skipped", "dropped", "waiting"}
 
 
@@ -210,6 +223,7 @@ def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
     yield from row("tarballs", f"{len(held):,} of {plural(len(versions), 'version')} held, {size}")
     yield from row("held", listed([each["version"] for each in held]))
     yield from row("not held", "; ".join(_not_held(versions)))
+    yield from row("signatures", _signatures(versions))
     told = [each for each in versions if each["tarball"] in _TOLD]
     if told:
         yield ""
@@ -218,6 +232,15 @@ def _tarballs(versions: list[Report], times: Times) -> Iterator[str]:
         yield from row(each["version"], _missing(each, times), indent=2)
     if len(told) > MISSING:
         yield f"  and {len(told) - MISSING:,} more: --json has them all"
+
+
+def _signatures(versions: list[Report]) -> str:
+    """How many versions are in each state, and which are signed wrongly."""
+    states = Counter(each["signature"] for each in versions if each["signature"])
+    told = [f"{count:,} {state.replace('_', ' ')}" for state, count in states.most_common()]
+    wrong = [each["version"] for each in versions if each["signature"] == "invalid"]
+    text = ", ".join(told)
+    return f"{text}; invalid: {listed(wrong)}" if wrong else text
 
 
 def _not_held(versions: list[Report]) -> Iterator[str]:
@@ -279,6 +302,8 @@ def _version(report: Report, times: Times) -> Iterator[str]:
     yield from row("dist-tags", ", ".join(report["dist_tags"]))
     yield from row("deprecated", report["deprecated"])
     yield from row("license", report["license"])
+    yield from row("signature", _SIGNATURES.get(report["signature"]))
+    yield from row("attestations", _ATTESTATIONS.get(report["attestations"]))
     yield from _confusion(report["manifest_confusion"])
     if report["has_install_script"]:
         yield from row("scripts", "runs one on installation")

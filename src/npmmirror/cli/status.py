@@ -143,6 +143,10 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
     if report["removals"]["tripped"]:
         yield "removals", _removals(report["removals"], times)
     yield "skipped", _counts(report["skips"]) or "nothing"
+    if states := report["signatures"]["states"]:
+        yield "signatures", _signatures(states, report["signatures"]["invalid"])
+    if number := report["signatures"]["attestations"]:
+        yield "attestations", f"of {plural(number, 'version')}"
     if found := report["manifest_confusions"]:
         yield "manifests", _confusions(found)
     if (change := report["policy_change"]) is not None:
@@ -154,6 +158,16 @@ def _facts(report: Report, times: Times) -> Iterator[tuple[str, str]]:
         version = f"@{change['latest_version']}" if change["latest_version"] else ""
         name = visible(f"{change['package']}{version}")
         yield "last change", f"{name}, {times.tell(change['observed_at'])}"
+
+
+def _signatures(states: dict[str, int], invalid: list[str]) -> str:
+    """How many versions are in each state, and which are signed wrongly: an alarm."""
+    text = _counts({word.replace("_", " "): n for word, n in states.items() if word != "invalid"})
+    if not invalid:
+        return text
+    more = ", ..." if states["invalid"] > len(invalid) else ""
+    told = f"{states['invalid']:,} invalid ({visible(', '.join(invalid))}{more})"
+    return f"{paint(told, 'red')}, {text}" if text else paint(told, "red")
 
 
 def _confusions(found: dict[str, int]) -> str:

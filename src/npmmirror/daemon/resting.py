@@ -20,6 +20,7 @@ from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.latency import latency_report
 from npmmirror.daemon.policy_change import change_report
 from npmmirror.index import IndexReader, IndexStatus
+from npmmirror.signatures import Keys
 
 if TYPE_CHECKING:
     from npmmirror.pipeline.follow import Follower
@@ -118,6 +119,7 @@ def index_report(index: IndexStatus) -> Report:
             "revisions": index.revisions,
             "events": index.events,
         },
+        "signatures": signatures_report(index),
         "work_list": dict(index.work_list),
         "dead_letters": dict(index.dead_letters),
         "skips": dict(index.skips),
@@ -132,6 +134,23 @@ def index_report(index: IndexStatus) -> Report:
         "last_commit": None
         if mark is None
         else {"ordinal": mark.ordinal, "committed_at": mark.committed_at},
+    }
+
+
+def signatures_report(index: IndexStatus) -> Report:
+    """What the signatures of versions are worth, and by which keys."""
+    keys = index.keys
+    return {
+        "states": dict(index.signatures),
+        "invalid": [f"{name}@{version}" for name, version in index.invalid_signatures],
+        "keys": None
+        if keys is None
+        else {
+            "ordinal": keys.ordinal,
+            "at": keys.at,
+            "keyids": [key.keyid for key in Keys.parse(keys.ordinal, keys.document).keys],
+        },
+        "attestations": index.attestations,
     }
 
 

@@ -219,6 +219,7 @@ def _brief(row: VersionRow, work: WorkItem | None) -> Report:
         "deprecated": row.deprecated,
         "path": row.path,
         "size": row.size,
+        "signature": row.signature,
         **_standing(standing(row, work)),
     }
 
@@ -255,6 +256,7 @@ def _version(row: VersionRow, work: WorkItem | None) -> Report:
         "license": row.license,
         "publisher": row.publisher,
         "has_install_script": row.has_install_script,
+        "attestations": row.attestations,
         "unverifiable": row.state == "unverifiable",
         "sha512": row.sha512,
         "verified_at": row.verified_at,

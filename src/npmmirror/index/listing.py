@@ -46,7 +46,10 @@ class VersionRow:
 
     `state` is as in `KnownVersion`. `missing` and `missing_detail` say why a file that is not
     held is not: the reason of a skip, of a row of the work list, or of its dropping. `checked_at`
-    and `check_result` are of the last `verify`.
+    and `check_result` are of the last `verify`. `signature` is one of
+    `npmmirror.signatures.STATES`, "" where nobody looked. `attestations` are `archived`, `absent`
+    (upstream answered that it has none), `erased`, `not_archived` where the document tells of some,
+    else None.
     """
 
     version: str
@@ -70,6 +73,8 @@ class VersionRow:
     missing_detail: str | None
     checked_at: str | None
     check_result: str | None
+    signature: str = ""
+    attestations: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +145,11 @@ SELECT v.version, v.present = 1, published_at, tarball, shasum, integrity, file_
         ELSE coalesce(w.reason, s.reason, v.reason) END,
     CASE WHEN state IN ('held', 'unverifiable') THEN NULL
         ELSE coalesce(w.detail, s.detail) END,
-    c.checked_at, c.result
+    c.checked_at, c.result, v.signature,
+    CASE WHEN a.version IS NULL THEN iif(v.attested = 1, 'not_archived', NULL)
+        WHEN a.sha256 IS NULL THEN 'absent' WHEN a.sha256 = x'' THEN 'erased' ELSE 'archived' END
 FROM versions AS v
+LEFT JOIN attestations AS a ON a.package_id = v.package_id AND a.version = v.version
 LEFT JOIN work_list AS w ON w.package_id = v.package_id AND w.item = v.version
 LEFT JOIN skips AS s ON s.package_id = v.package_id AND s.version = v.version
 LEFT JOIN checks AS c ON c.package_id = v.package_id AND c.version = v.version

@@ -1,19 +1,20 @@
 """The state of the whole index in a few numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from npmmirror.change import Seq
-from npmmirror.index import bookkeeping, confusions, feed_notes, removals, worklist
-from npmmirror.index.group import Mark
+from npmmirror.index import bookkeeping, confusions, feed_notes, removals, signing, worklist
+from npmmirror.index.group import Mark, StoredKeys
 from npmmirror.outcome import WorkItem
 from npmmirror.receipt import Position
 from npmmirror.sqlite import Transaction
 
 ERRORS_SHOWN: Final = 10
+INVALID_SHOWN: Final = 10
 
 _LAST_CHANGE: Final = (
     "package, seq, revision, latest_version, author, maintainers, dependencies, versions, "
@@ -57,6 +58,13 @@ class IndexStatus:
     registry_revs: feed_notes.RegistryRevs | None = None
     held_removals: int = 0
     held_since: str | None = None
+    signatures: Mapping[str, int] = field(default_factory=dict)
+    """How many versions are in each state of their signatures."""
+    invalid_signatures: tuple[tuple[str, str], ...] = ()
+    """Packages and versions whose signatures are wrong, the first few by name."""
+    keys: StoredKeys | None = None
+    attestations: int = 0
+    """Versions about whose attestations upstream was asked and answered."""
 
 
 async def status(now: Transaction) -> IndexStatus:
@@ -90,6 +98,14 @@ async def status(now: Transaction) -> IndexStatus:
         registry_revs=await feed_notes.registry_revs(now),
         held_removals=held.held,
         held_since=held.held_since,
+        signatures={
+            what.removeprefix(signing.TOTAL): number
+            for what, number in totals.items()
+            if what.startswith(signing.TOTAL) and number
+        },
+        invalid_signatures=tuple(await signing.invalid(now, INVALID_SHOWN)),
+        keys=await signing.keys_at(now),
+        attestations=totals.get(signing.BUNDLES, 0),
     )
 
 

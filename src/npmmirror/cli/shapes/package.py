@@ -40,6 +40,7 @@ class ShownVersion(Shape):
     deprecated: str | None
     path: str | None
     size: int | None
+    signature: str
     tarball: str
     reason: str | None
     detail: str | None
@@ -142,6 +143,7 @@ class Version(ShownVersion):
     license: str | None
     publisher: str | None
     has_install_script: bool
+    attestations: str | None
     unverifiable: bool
     sha512: str | None
     verified_at: str | None

@@ -18,6 +18,23 @@ class Totals(Shape):
     events: int
 
 
+class RegistryKeys(Shape):
+    """The registry's keys: the record that holds them, and since when they are so."""
+
+    ordinal: int
+    at: str
+    keyids: list[str]
+
+
+class Signatures(Shape):
+    """What the signatures of versions are worth."""
+
+    states: Counts
+    invalid: list[str]
+    keys: RegistryKeys | None
+    attestations: int
+
+
 class Daemon(Shape):
     """The daemon's process."""
 
@@ -188,6 +205,7 @@ class Status(Shape):
     buffer: Buffer
     fetch: Fetch | None
     totals: Totals
+    signatures: Signatures
     work_list: Counts
     dead_letters: Counts
     skips: Counts
