@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,31 @@ def test_json_is_indented_and_keeps_its_order(capsys: pytest.CaptureFixture[str]
     written = capsys.readouterr().out
     assert written.startswith('{\n  "b": 1')
     assert json.loads(written) == {"b": 1, "a": [None, "ü"]}
+
+
+class Reluctant(io.RawIOBase):
+    """A pipe to which a process writes that is stopped in the midst of each write."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """A few bytes of what is given."""
+        few = bytes(data)[:7]
+        self.written += few
+        return len(few)
+
+
+def test_unbuffered_json_is_not_cut_short_by_a_stopped_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With PYTHONUNBUFFERED the rest of a long answer was lost, and the exit status 0."""
+    pipe = Reluctant()
+    # As Python makes it then: the text goes to the pipe itself.
+    stream = io.TextIOWrapper(pipe, write_through=True)  # type: ignore[type-var]  # typeshed wants a buffered one
+    monkeypatch.setattr("sys.stdout", stream)
+    say_json({"a": "x" * 1000})
+    assert json.loads(pipe.written) == {"a": "x" * 1000}

@@ -1,72 +1,91 @@
-"""A small registry over a mirror's data directory: what it holds, and 404 for all else."""
+"""`npmmirror serve` over a mirror's data directory, in a process of its own."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import unquote
 
-from aiohttp import web
+import pytest
 
-from npmmirror.archive import CaptureReader
-from npmmirror.index import IndexReader
-
-HELD = {"held", "unverifiable"}
+SECONDS = 30
+"""How long it may take to begin, and to end."""
 
 
 @dataclass
 class Serving:
-    """Answers clients from what is held; `missed` are the paths that got a 404."""
+    """A server at work; its log has a line for each answer."""
 
-    data_dir: Path
-    index: IndexReader
-    captures: CaptureReader
+    process: subprocess.Popen[bytes]
+    log: Path
     url: str = ""
-    missed: list[str] = field(default_factory=list)
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A document with its tarballs' URLs put right, or a tarball."""
-        path = request.path.lstrip("/")
-        if request.method == "POST":  # npm asks for advisories
-            return web.json_response({})
-        name, found, file = path.partition("/-/")
-        answer = await (self._tarball(name, file) if found else self._document(path))
-        if answer is None:
-            self.missed.append(path)
-            return web.json_response({"error": "Not found"}, status=404)
-        return answer
+    def end(self) -> None:
+        """Have it end, its log whole."""
+        self.process.terminate()
+        self.process.wait(SECONDS)
 
-    async def _document(self, name: str) -> web.Response | None:
-        known = await self.index.known(name)
-        if known is None or known.place is None:
-            return None
-        document = json.loads(self.captures.document(known.place))
-        for version, manifest in document.get("versions", {}).items():
-            place = f"{quote(name, safe='@')}/-/{quote(version, safe='')}"
-            manifest["dist"]["tarball"] = f"{self.url}/{place}"
-        return web.json_response(document)
+    @property
+    def answers(self) -> list[dict[str, Any]]:
+        """What was asked and answered; for this it is ended."""
+        self.end()
+        lines = self._lines()
+        assert not [line for line in lines if line["level"] in {"warning", "error"}], lines
+        return [line for line in lines if line["event"] == "request"]
 
-    async def _tarball(self, name: str, file: str) -> web.StreamResponse | None:
-        version = file.removeprefix(f"{name.rpartition('/')[2]}-").removesuffix(".tgz")
-        rows = await self.index.versions(name, version)
-        if not rows or rows[0].state not in HELD or rows[0].path is None:
-            return None
-        return web.FileResponse(self.data_dir / "packages" / rows[0].path)
+    @property
+    def missed(self) -> list[str]:
+        """The paths that got a 404; for this it is ended."""
+        return [unquote(line["path"]).lstrip("/") for line in self.answers if line["status"] == 404]
+
+    def _lines(self) -> list[dict[str, Any]]:
+        text = self.log.read_bytes()
+        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+    def wait(self) -> None:
+        """Return when it says where it listens."""
+        deadline = time.monotonic() + SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            for line in self._lines():
+                if line["event"] == "serving":
+                    self.url = line["urls"][0].rstrip("/")
+                    return
+            time.sleep(0.02)
+        pytest.fail(f"`npmmirror serve` does not begin:\n{self.log.read_text('utf-8')}")
 
 
-@asynccontextmanager
-async def serving(data_dir: Path) -> AsyncIterator[Serving]:
-    """Serve a mirror on loopback."""
-    async with await IndexReader.open(data_dir / "index.db", connections=1) as index:
-        with CaptureReader(data_dir / "captures") as captures:
-            served = Serving(data_dir, index, captures)
-            runner = web.ServerRunner(web.Server(served.answer, access_log=None))
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            try:
-                yield served
-            finally:
-                await runner.cleanup()
+@contextmanager
+def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
+    """Serve a mirror on loopback; `settings` are variables of `[server]` (`PUBLIC_URL`)."""
+    own = {
+        "NPMMIRROR_STORAGE__DATA_DIR": str(data_dir),
+        "NPMMIRROR_SERVER__ACCESS_LOG": "true",
+        "NPMMIRROR_LOG__FORMAT": "json",
+        **{f"NPMMIRROR_SERVER__{key}": text for key, text in settings.items()},
+    }
+    own.setdefault("NPMMIRROR_SERVER__LISTEN", "127.0.0.1:0")
+    number = len([*data_dir.parent.glob("serve*.log")])
+    log = data_dir.parent / f"serve{number}.log"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "npmmirror", "serve"],
+            cwd=data_dir.parent,
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        ) as process,
+    ):
+        served = Serving(process, log)
+        try:
+            served.wait()
+            yield served
+        finally:
+            served.end()

@@ -1,14 +1,14 @@
 """Real clients install from what a closure left in the mirror, with nothing else to ask.
 
-The registry that they ask is a small server over the data directory: what is not held is a 404.
+The registry that they ask is `npmmirror serve`: what is not held is a 404.
 """
 
 import json
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from npmmirror.daemon.mirror import Source
 from npmmirror.pipeline.closure import Asked
 from npmmirror.policy.closure import Root
 from npmmirror.testing import ScriptedRegistry, ScriptedUpstream
-from tests.machine import missing
+from tests.real.clients import command
 from tests.real.conftest import RealMirror
 from tests.real.serving import Serving, serving
 
@@ -34,7 +34,6 @@ TREES = (2, 4, 6)
 QUIET = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0", "3.0.0-rc.1", "3.0.0")
 RANGES = ("^1.0.0", "~1.1.0", "1 || 2", "*", "^2.0.0", ">=1.1", "<=2", "1.0.0", "latest", "^3")
-CLIENTS_VARIABLE = "NPMMIRROR_TEST_CLIENTS"
 
 
 @dataclass
@@ -81,12 +80,10 @@ class Project:
         return {f"{place}@{one.get('version')}" for place, one in lock["packages"].items()}
 
 
-@asynccontextmanager
-async def project(
-    real_mirror: RealMirror, **manifest: Any
-) -> AsyncIterator[tuple[Project, Serving]]:
+@contextmanager
+def project(real_mirror: RealMirror, **manifest: Any) -> Iterator[tuple[Project, Serving]]:
     """A project whose registry is the mirror."""
-    async with serving(real_mirror.data_dir) as served:
+    with serving(real_mirror.data_dir) as served:
         yield Project(real_mirror.directory / "project", served.url, manifest), served
 
 
@@ -105,7 +102,7 @@ async def test_npm_installs_what_was_asked_for(npm: str, real_mirror: RealMirror
         for version in package["versions"]
         if version["held"]
     }
-    async with project(real_mirror) as (here, served):
+    with project(real_mirror) as (here, served):
         status, told = await here.run(npm, "install", *specs, *QUIET)
         assert status == 0, told
         assert_optional(served)
@@ -125,7 +122,7 @@ async def test_npm_ci_installs_what_a_lock_file_names(npm: str, real_mirror: Rea
     ended = real_mirror.json("sync", "--lockfile", "project/package-lock.json", **policy)
     assert ended["complete"]
     assert "fsevents" in {package["package"] for package in ended["packages"]}
-    async with serving(real_mirror.data_dir) as served:
+    with serving(real_mirror.data_dir) as served:
         here.registry = served.url
         status, told = await here.run(npm, "ci", *QUIET)
         assert status == 0, told
@@ -142,32 +139,19 @@ def upstream_of(npm: str) -> str:
     return registry_without_feed(UpstreamSection()).url
 
 
-@pytest.fixture
-def clients() -> Path:
-    """Where `.ci/run` keeps pnpm and Yarn 1, or `NPMMIRROR_TEST_CLIENTS` names."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = os.environ.get(CLIENTS_VARIABLE) or cache / "npmmirror" / "clients"
-    found = Path(kept, "node_modules", ".bin")
-    if not (found / "pnpm").exists() or not (found / "yarn").exists() or not shutil.which("node"):
-        missing(f"pnpm and Yarn 1 (npm install pnpm@9 yarn@1; {CLIENTS_VARIABLE} names where)")
-    return found
-
-
-async def test_pnpm_and_yarn_install_it_too(
-    npm: str, real_mirror: RealMirror, clients: Path
-) -> None:
+async def test_pnpm_and_yarn_install_it_too(npm: str, real_mirror: RealMirror) -> None:
     """And their lock files name nothing that is not held then."""
     assert npm
     real_mirror.json("sync", "express@4", "chalk", "--with-dependencies", "--production")
     given = {"dependencies": {"express": "^4", "chalk": "*"}}
-    async with project(real_mirror, **given) as (here, served):
+    with project(real_mirror, **given) as (here, served):
         store = ("--store-dir", str(here.directory / "store"))
-        status, told = await here.run(str(clients / "pnpm"), "install", "--ignore-scripts", *store)
+        status, told = await here.run(*command("pnpm"), "install", "--ignore-scripts", *store)
         assert status == 0, told
         shutil.rmtree(here.directory / "node_modules")
         yarn = ("install", "--ignore-scripts", "--ignore-engines", "--registry", served.url)
         cache = ("--cache-folder", str(here.directory / "yarn"))
-        status, told = await here.run(str(clients / "yarn"), *yarn, *cache)
+        status, told = await here.run(*command("yarn"), *yarn, *cache)
         assert status == 0, told
         assert set(served.missed) <= {"pnpm"}  # it looks for a newer one of itself
     tarballs = real_mirror.json("status")["totals"]["tarballs"]
@@ -229,7 +213,7 @@ async def test_npm_builds_the_same_tree_from_the_mirror(
         await closed(upstream, tmp_path / "data", "p0", "p1", "p2")
         ours = Project(tmp_path / "ours", "", given)
         theirs = Project(tmp_path / "theirs", upstream.url, given)
-        async with serving(tmp_path / "data") as served:
+        with serving(tmp_path / "data") as served:
             ours.registry = served.url
             ends = [
                 await one.run(npm, "install", "--package-lock-only", *QUIET)
@@ -268,7 +252,7 @@ async def test_npm_takes_the_versions_of_a_shrinkwrap_from_the_mirror(
         registry.publish("b", version)
     async with ScriptedUpstream(registry) as upstream:
         await closed(upstream, tmp_path / "data", "a")
-    async with serving(tmp_path / "data") as served:
+    with serving(tmp_path / "data") as served:
         here = Project(tmp_path / "project", served.url)
         status, told = await here.run(npm, "install", "a", *QUIET)
         assert status == 0, told

@@ -43,7 +43,16 @@ def say_json(value: Any, *, line: bool = False) -> None:
     import orjson  # noqa: PLC0415 - only where JSON is asked for
 
     options = orjson.OPT_NON_STR_KEYS | (0 if line else orjson.OPT_INDENT_2)
-    say(orjson.dumps(value, default=str, option=options).decode())
+    _say_whole(orjson.dumps(value, default=str, option=options | orjson.OPT_APPEND_NEWLINE))
+
+
+def _say_whole(text: bytes) -> None:
+    """Write all of it: unbuffered, a process that is stopped in the midst of a write writes less."""
+    sys.stdout.flush()
+    rest = memoryview(text)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
 
 
 def visible(text: str) -> str:
