@@ -38,9 +38,9 @@ class UpstreamSection(Section):
     registry: BaseUrl | None = Field(
         None,
         description="The registry that is asked for packuments and tarballs. Where it is not set, "
-        "`run` takes the feed's host with `replicate.` replaced by `registry.` (on any other host "
-        "the feed's own URL); `sync` and other commands that need no feed look at npm's own "
-        "configuration first.",
+        "`run` takes the feed's host with `replicate.` replaced by `registry.` (of another "
+        "mirror's feed its `/-/raw`, on any other host the feed's own URL); `sync` and other "
+        "commands that need no feed look at npm's own configuration first.",
         examples=["https://registry.example"],
     )
     tarball_hosts: Hosts = Field(
