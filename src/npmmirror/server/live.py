@@ -28,11 +28,13 @@ class LiveStock:
         """A package; None where nobody knows of it.
 
         Raises:
-            RefusedError: it was to be fetched, and could not be.
+            RefusedError: it was to be fetched, and could not be; or it is withheld.
         """
         name = asked.name
         found = await self._stock.stand(name)
-        if found is not None or self._pulling is None or self._visibility.withholds(name):
+        if found is None and self._visibility.withholds(name):
+            raise RefusedError(Refused(451, "withheld"))
+        if found is not None or self._pulling is None:
             return found
         refused = await self._pulling.package(name)
         if refused is not None:

@@ -10,6 +10,7 @@ from npmmirror.server.answers import error
 
 TYPE: Final = "application/octet-stream"
 _WORDS: Final = {
+    "withheld": "Withheld by this mirror",
     "policy": "The mirror's policy does not want this package",
     "too_large": "The mirror takes no tarball of this size",
     "busy": "Too many tarballs are being fetched at once",
