@@ -10,10 +10,12 @@ import pytest
 
 from npmmirror.cli.registry import registry_of_run
 from npmmirror.config import UpstreamSection
+from npmmirror.daemon.erase import Plan, erase
 from npmmirror.daemon.reindex import reindex
 from npmmirror.testing import ScriptedRegistry, faults
 from npmmirror.testing.history import History
-from tests.server.chain import chain
+from tests.daemon.conftest import opener
+from tests.server.chain import SECTIONS, Chain, SecondMirror, chain, free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -162,3 +164,53 @@ async def test_the_first_asks_for_a_token(
                 await here.alike()
     told = capfd.readouterr()
     assert secret not in told.out + told.err
+
+
+async def test_it_is_followed_in_turn(tmp_path: Path) -> None:
+    """A third one, without revisions all the way, has the same bytes."""
+    registry = ScriptedRegistry(seed=7, without_revs=True)
+    history = History(registry, seed=7, packages=5, share=0.6)
+    port = free_port()
+    listening = {"server": {"listen": f"127.0.0.1:{port}"}}
+    async with (
+        chain(tmp_path, registry, second=listening) as here,
+        opener(tmp_path / "third")(**SECTIONS) as third,
+    ):
+        last = SecondMirror(third.config, third.upstream, url=f"http://127.0.0.1:{port}")
+        tail = Chain(here.second, last)
+        async with here.running(), last.running():
+            for _ in range(3):
+                history.step()
+                await here.alike()
+                assert await tail.caught_up()
+
+
+async def test_a_package_that_is_removed_and_comes_back(tmp_path: Path) -> None:
+    """Both times the second one follows, and what it captured before stays."""
+    async with chain(tmp_path) as here, here.running():
+        here.registry.publish("left-pad", "1.0.0")
+        await here.alike()
+        here.registry.remove("left-pad")
+        assert (await here.alike())["left-pad"][0] == "removed"
+        assert here.second.end_state().packages["left-pad"].package[0] == "removed"
+        here.registry.publish("left-pad", "1.1.0")
+        assert (await here.alike())["left-pad"][0] == "live"
+
+
+async def agreed(plan: Plan) -> bool:
+    """The operator agrees."""
+    del plan
+    return True
+
+
+async def test_a_package_that_is_erased(tmp_path: Path) -> None:
+    """To the second one it is gone; what that one holds is its own operator's to erase."""
+    async with chain(tmp_path) as here, here.second.running():
+        here.registry.publish("left-pad", "1.0.0")
+        async with here.first.running():
+            await here.alike()
+        await erase(here.first.config, "left-pad", "court order 7", agreed)
+        async with here.first.running():
+            await here.second.until(lambda now: now["totals"]["packages"] == {"removed": 1})
+        _, second = here.held()
+        assert list(second["left-pad"][2]) == ["1.0.0"]
