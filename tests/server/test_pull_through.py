@@ -176,6 +176,27 @@ async def test_wrong_bytes_that_come_right_the_second_time_are_stored(pull: Pull
         assert (await pulled.tarball("a")).body == tarball
 
 
+async def test_wrong_bytes_of_a_small_tarball_cost_a_client_nothing(pull: Pull) -> None:
+    """It was sent none of them before they were asked for once more."""
+    async with pull() as pulled:
+        tarball = pulled.publish("a", size=10_000)
+        await pulled.mirror.at_head()
+        pulled.upstream.fault("tarball", Altered(), name="a", times=1)
+        got = await pulled.tarball("a")
+        assert (got.status, got.body) == (200, tarball)
+        assert pulled.upstream.count("tarball", "a") == 2
+
+
+async def test_an_empty_tarball_is_sent(pull: Pull) -> None:
+    """There are such on npm, with the digests of nothing."""
+    async with pull() as pulled:
+        pulled.upstream.registry.publish("a", "1.0.0", archive=b"")
+        await pulled.mirror.at_head()
+        got = await pulled.tarball("a")
+        assert (got.status, got.body) == (200, b"")
+        await pulled.until_held("a")
+
+
 async def test_what_upstream_does_not_have_is_not_found(pull: Pull) -> None:
     """And for a while upstream is not asked again."""
     patient = {"retry_seconds": 1000.0, "retry_max_seconds": 1000.0}

@@ -15,8 +15,12 @@ import anyio
 from npmmirror.pulled import BrokenOffError
 from npmmirror.worker_threads import WorkerThreads
 
-HELD_BACK: Final = 4096
-"""Bytes that wait for the verdict; the trailer by which gzip tells a whole file is among them."""
+HELD_BACK: Final = 64 * 1024
+"""Bytes that wait for the verdict; the trailer by which gzip tells a whole file is among them.
+
+Most tarballs are smaller: of those nothing is sent on before, so that wrong bytes that come right
+when they are asked for once more cost a client nothing.
+"""
 PIECE: Final = 1 << 18
 
 Key = tuple[str, str]
@@ -47,6 +51,9 @@ class Arrivals:
             del of_package[version]
             if not of_package:
                 self._wanted.pop(package, None)
+            arrival = self._under_way.get((package, version))
+            if arrival is not None and arrival.ended:
+                del self._under_way[package, version]
 
     def urgent(self, package: str) -> AbstractSet[str]:
         """The versions of a package that clients wait for."""
@@ -56,18 +63,22 @@ class Arrivals:
     def arriving(
         self, package: str, version: str, path: Path, length: int | None
     ) -> Iterator["Arrival"]:
-        """A file is received inside the block; it is `verified` before the end, or broken off."""
+        """A file is received inside the block; it is `verified` before the end, or broken off.
+
+        What clients wait for can be read until it is in the index.
+        """
         tell = self._wanted.get(package, {}).get(version)
         arrival = Arrival(path, length, self._threads, tell)
         self._under_way[package, version] = arrival
         try:
             yield arrival
         finally:
-            del self._under_way[package, version]
+            if not (arrival.verified and version in self.urgent(package)):
+                del self._under_way[package, version]
             arrival.end()
 
     def under_way(self, package: str, version: str) -> "Arrival | None":
-        """The file, where it is being received just now."""
+        """The file, where it is being received just now, or is not yet in the index."""
         return self._under_way.get((package, version))
 
 
@@ -93,8 +104,9 @@ class Arrival:
 
     def grew(self, size: int) -> None:
         """So many bytes of it are in the file."""
-        first, self.size = self.size == 0, size
-        if first and self._tell is not None:
+        before = self.readable
+        self.size = size
+        if not before and self.readable and self._tell is not None:
             self._tell()
         self._say()
 
@@ -105,11 +117,13 @@ class Arrival:
     def end(self) -> None:
         """No more comes; unless it is verified, it is broken off."""
         self.ended = True
+        if self._tell is not None:
+            self._tell()
         self._say()
 
     async def open(self) -> "Reader | None":
         """Read along from the beginning; None where there is nothing yet, or it is past."""
-        if self.size == 0:
+        if not (self.readable or self.verified):
             return None
         self.eager = True
         try:
