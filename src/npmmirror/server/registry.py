@@ -22,6 +22,8 @@ from npmmirror.server.stand import Stand
 FRESH_SECONDS: Final = 60
 """How long clients and caches need not ask again."""
 MISSING_SECONDS: Final = 5
+LARGE: Final = 4 << 20
+"""Documents of more bytes pass one at a time: an answer takes several times its document in memory."""
 WITHHELD: Final = b'{"error":"Withheld by this mirror"}'
 
 Standing = Callable[[Asked], Awaitable[Stand | None]]
@@ -39,6 +41,7 @@ class _OfDocument(Part):
         self._ready = resources.ready
         self._threads = resources.threads
         self._stock = resources.stock
+        self._turn = resources.turn
         self._standing = standing
         self._visible = visible
         self._fresh = f"{resources.shared}, max-age={FRESH_SECONDS}"
@@ -69,7 +72,10 @@ class _OfDocument(Part):
         stand = await self._standing(asked)
         if stand is None or not stand.is_there:
             return self._not_found()
-        return await self._threads.run(self._built, stand, asked, form, encoding)
+        if stand.revision.length < LARGE:
+            return await self._threads.run(self._built, stand, asked, form, encoding)
+        async with self._turn:
+            return await self._threads.run(self._built, stand, asked, form, encoding)
 
     def _built(self, stand: Stand, asked: Asked, form: Form, encoding: str) -> Ready:
         """In a thread: the answer, from the captured bytes on."""

@@ -1,7 +1,8 @@
 """What the parts of the server share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import anyio
 from aiohttp import web
 
 from npmmirror.config import ServerSection
@@ -22,7 +23,7 @@ class Resources:
 
     `threads` are for what costs CPU, `files` for the disk of the tarballs, which may hang,
     `searching` is the one thread of `search`. `news` tells of commits to the index. `pulling` is who
-    fetches what is not held; None: nobody does.
+    fetches what is not held; None: nobody does. `turn` is for large documents, one at a time.
     """
 
     section: ServerSection
@@ -36,6 +37,7 @@ class Resources:
     search: NameSearch
     searching: WorkerThreads
     pulling: Pulling | None = None
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
     def shared(self) -> str:
