@@ -12,15 +12,17 @@ import argparse
 import base64
 import hashlib
 import importlib
+import itertools
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
@@ -129,6 +131,9 @@ def seeds(target: str, examples: int) -> list[bytes]:
     if target in {"segment", "record"}:
         found += log_seeds()
 
+    if target == "tarball":
+        found += archives()
+
     @settings(
         max_examples=examples,
         database=None,
@@ -177,6 +182,23 @@ def log_seeds() -> list[bytes]:
     ]
     pieces = b"\xff".join(header + b"\xff" for header in headers)
     return [segment, b"\0" * 12 + b"\xff" + pieces, b"\1" * 12 + b"\xff" + pieces]
+
+
+def archives() -> Iterator[bytes]:
+    """Small archives with one file, in each layout, and what is odd about some."""
+    paths = ("package/package.json", "p/" + "./" * 70 + "package.json", "package.json", "a/b/c")
+    layouts: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)  # ustar, GNU, pax
+    for path, layout in itertools.product(paths, layouts):
+        head = tarfile.TarInfo(path)
+        head.size = 3
+        for kind in (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CONTTYPE, b"g"):
+            head.type = kind
+            if len(raw := head.tobuf(layout) + b"{} ".ljust(512, b"\0")) <= LONGEST:
+                yield raw
+                yield raw + bytes(1024)
+    head = tarfile.TarInfo("package/x")
+    head.pax_headers = {"size": "2", "path": "package/package.json"}
+    yield head.tobuf(tarfile.PAX_FORMAT) + b"{}".ljust(512, b"\0")
 
 
 texts = st.text(max_size=12) | st.sampled_from(
@@ -228,6 +250,38 @@ entries = st.tuples(hashes, st.binary(max_size=64)).map(
 ranges = st.from_regex(r"\A(@[a-z]{1,3}/)?[a-z-]{1,5}(@[\^~<>=v*x0-9. |-]{0,16})?\Z")
 
 
+shippable = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": texts,
+        "version": st.sampled_from(["v1.2.0", "1.2.0-01.a+b", "=1.2", "1.2.0"]) | values,
+        **dict.fromkeys(
+            ("dependencies", "optionalDependencies", "peerDependencies"),
+            values
+            | st.lists(st.sampled_from(["a@1", "@s/b@^2", "c >1", "d"]), max_size=3)
+            | st.dictionaries(
+                texts,
+                st.sampled_from(
+                    ["", "^1", "u/r", "git+https://github.com/u/r.git#v", "gitlab:u/r"]
+                ),
+                max_size=3,
+            ),
+        ),
+        **dict.fromkeys(
+            ("bundleDependencies", "bundledDependencies"), values | st.lists(texts, max_size=2)
+        ),
+        "scripts": values
+        | st.dictionaries(
+            st.sampled_from(["install", "preinstall", "start", "test"]),
+            st.sampled_from(["node-gyp rebuild", "node-waf x", "node server.js"])
+            | st.just("./node_modules/.bin/mocha"),
+        ),
+        "bin": values | st.dictionaries(texts, st.sampled_from(["./a.js", "bin/b", "../c", ""])),
+        "directories": values | st.fixed_dictionaries({"bin": st.sampled_from(["bin", "./", ""])}),
+    },
+)
+
+
 def _json(made: Any) -> bytes:
     return json.dumps(made).encode()
 
@@ -241,6 +295,8 @@ STRATEGIES = {
         lambda e: " ".join(e).encode("utf-8", "replace")
     ),
     "segment": st.binary(max_size=400),
+    "tarball": st.binary(max_size=600),
+    "shipped": st.tuples(shippable, shippable).map(lambda two: b"\xff".join(map(_json, two))),
     "record": st.lists(st.binary(max_size=60), max_size=5).map(b"\xff".join),
 }
 

@@ -5,6 +5,7 @@ everything else out.
 """
 
 import base64
+import gzip
 import json
 import tempfile
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from npmmirror.archive.framing import (
 )
 from npmmirror.capture import Kind, Location, Record
 from npmmirror.comparison import changed_versions
+from npmmirror.confusion import Confusion
 from npmmirror.diff import diff
 from npmmirror.effects import Effects, Known, KnownVersion
 from npmmirror.index.rows import json_text
@@ -37,7 +39,9 @@ from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.policy import Settings, Want, parse_spec, resolve, wanted_tarballs
+from npmmirror.shipped import confusion
 from npmmirror.staleness import is_stale
+from npmmirror.tarred import Tarred
 from npmmirror.upstream.errors import BadAnswer
 from npmmirror.upstream.feed import read_listing, read_page, read_root
 
@@ -197,6 +201,35 @@ def read_document(reader: CaptureReader, found: Record) -> None:
         return
 
 
+def tarball(data: bytes) -> None:
+    """Look for the package.json of an archive, plain and compressed, whole and in two pieces."""
+    for whole in (data, gzip.compress(data, 1, mtime=0)):
+        found = [taken_out(whole), taken_out(whole[: len(whole) // 2], whole[len(whole) // 2 :])]
+        assert found[0] == found[1]
+        assert isinstance(found[0], bytes) or found[0] in UNREAD
+
+
+UNREAD: Final = {"not_an_archive", "no_package_json", "damaged", "too_far", "too_large"}
+
+
+def taken_out(*pieces: bytes) -> bytes | str | None:
+    """The file, or why there is none."""
+    reader = Tarred()
+    for piece in pieces:
+        reader.update(piece)
+    reader.end()
+    return reader.content if reader.content is not None else reader.problem
+
+
+def shipped(data: bytes) -> None:
+    """Hold a package.json against a manifest; the first 0xff stands between them."""
+    told, _, file = data.partition(b"\xff")
+    found = confusion(NAME, "1.2.0", told, file)
+    again = Confusion.read(json.loads(json_text(found.facts))) if found is not None else None
+    assert again == found
+    assert found is None or len(json_text(found.facts)) < 25_000
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    each.__name__: each for each in (packument, spec, sri, feed, segment, record)
+    each.__name__: each for each in (packument, spec, sri, feed, segment, record, tarball, shipped)
 }

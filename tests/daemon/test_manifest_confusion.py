@@ -1,5 +1,6 @@
 """Tarballs whose package.json is not what the packument says: kept, and told of."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -143,3 +144,18 @@ async def test_an_erased_package_has_none(mirror: Open) -> None:
         assert here.rows("SELECT * FROM manifest_confusions") == []
         await rebuilt(here.config)
         assert here.rows("SELECT * FROM manifest_confusions") == []
+
+
+async def test_it_is_found_in_a_file_that_is_adopted(mirror: Open) -> None:
+    """The file stood under its name, as a kill leaves it, and nothing is fetched."""
+    async with mirror() as here:
+        confuse(here.upstream.registry, "a", "1.0.0")
+        await here.sync("a")
+        data_dir = here.config.storage.data_dir
+        for index in data_dir.glob("index.db*"):
+            index.unlink()
+        shutil.rmtree(data_dir / "captures")
+        before = here.upstream.count("tarball")
+        await here.sync("a")
+        assert here.upstream.count("tarball") == before
+        assert await told_of(here.config, "a", "1.0.0") == DETAIL
