@@ -61,14 +61,14 @@ class Arrivals:
 
     @contextmanager
     def arriving(
-        self, package: str, version: str, path: Path, length: int | None
+        self, package: str, version: str, place: Callable[[], Path], length: int | None
     ) -> Iterator["Arrival"]:
-        """A file is received inside the block; it is `verified` before the end, or broken off.
+        """A file is received inside the block, at a place; it is `verified` before the end, or broken off.
 
         What clients wait for can be read until it is in the index.
         """
         tell = self._wanted.get(package, {}).get(version)
-        arrival = Arrival(path, length, self._threads, tell)
+        arrival = Arrival(place, length, self._threads, tell)
         self._under_way[package, version] = arrival
         try:
             yield arrival
@@ -87,12 +87,12 @@ class Arrival:
 
     def __init__(
         self,
-        path: Path,
+        place: Callable[[], Path],
         length: int | None,
         threads: WorkerThreads,
         tell: Callable[[], None] | None,
     ) -> None:
-        self.path = path
+        self._place = place
         self.length = length
         self.eager = tell is not None
         self.verified = False
@@ -127,7 +127,7 @@ class Arrival:
             return None
         self.eager = True
         try:
-            file = await self._threads.run(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = await self._threads.run(os.open, self._place(), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None  # moved to its place, or given up, while the thread began
         return Reader(self, file, self._threads)

@@ -1,8 +1,7 @@
 """Fetching tarballs: each streamed, hashed, and held against upstream's claim."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence, Set as AbstractSet
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
@@ -98,8 +97,8 @@ class _Waiting:
 class TarballFetcher:
     """Turns claims into files in staging, or into reasons why not.
 
-    What clients wait for, by `arrivals`, goes before everything else of its package, and needs no
-    place among the `downloads`: whoever hands it in bounds its number.
+    What clients wait for, by `arrivals`, goes before everything else of its package, and beside
+    the `downloads`.
     """
 
     def __init__(
@@ -204,8 +203,16 @@ class TarballFetcher:
     ) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
-            async with self._place(package, claim):
+            # What a client waits for needs no place: whoever hands it in bounds its number.
+            placed = claim.version not in self._arrivals.urgent(package)
+            if placed:
+                with at_rest():
+                    await self._downloads.acquire()
+            try:
                 outcome = await self._download(package, claim, path, hasher)
+            finally:
+                if placed:
+                    self._downloads.release()
         except UpstreamError as error:
             return self._refused(package, claim, error)
         except TarballTooLargeError as error:
@@ -217,19 +224,6 @@ class TarballFetcher:
         self._disk.success()
         reach("fetch.tarball_received")
         return outcome
-
-    @asynccontextmanager
-    async def _place(self, package: str, claim: Claim) -> AsyncIterator[None]:
-        """A place among the downloads."""
-        if claim.version in self._arrivals.urgent(package):
-            yield
-            return
-        with at_rest():
-            await self._downloads.acquire()
-        try:
-            yield
-        finally:
-            self._downloads.release()
 
     def _refused(self, package: str, claim: Claim, error: UpstreamError) -> MissedTarball:
         """Upstream did not give it: the host's fault, the tarball's, or open to doubt."""
@@ -246,10 +240,8 @@ class TarballFetcher:
     ) -> TarballOutcome:
         async with self._upstream.tarball(package, claim.tarball or "") as body:
             token = f"{next(self._tokens)}"
-            path_there = self._store.temp_path(token, ".tgz")
-            with self._arrivals.arriving(
-                package, claim.version, path_there, body.length
-            ) as arrival:
+            place = partial(self._store.temp_path, token, ".tgz")
+            with self._arrivals.arriving(package, claim.version, place, body.length) as arrival:
                 staged = await self._store.receive(
                     token,
                     body.chunks(eager=arrival.eager),
