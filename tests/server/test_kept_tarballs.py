@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from npmmirror.server import tarballs
@@ -15,12 +16,15 @@ PATH = "/left-pad/-/left-pad-1.0.0.tgz"
 async def keep(here: Served) -> Answer:
     """Mirror a tarball and ask for it until it is in memory, then take its file away."""
     await here.publish("left-pad", "1.0.0", "1.1.0")
-    answers = [await here.ask(PATH) for _ in range(2)]
-    assert [answer.status for answer in answers] == [200, 200]
-    assert answers[0].headers.keys() == answers[1].headers.keys()
+    first = await here.ask(PATH)
+    assert first.status == 200
+    with anyio.fail_after(30):
+        while not here.resources.ready.bytes:
+            again = await here.ask(PATH)
+            assert again.headers.keys() == first.headers.keys()
     for file in packages(here).rglob("left-pad-1.0.0.tgz"):
         file.unlink()
-    return answers[0]
+    return first
 
 
 def packages(here: Served) -> Path:
@@ -88,3 +92,28 @@ async def test_what_is_remembered_of_tarballs_is_bounded(
         for path in (PATH, PATH.replace("1.0.0", "1.1.0")) * 2:
             assert (await here.ask(path)).status == 200
         assert here.resources.ready.bytes == 0
+
+
+async def test_a_file_of_another_size_is_not_answered(served: Serve) -> None:
+    """Neither a shorter nor a longer one than the index has: 503, and nothing of its bytes."""
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0")
+        [file] = packages(here).rglob("left-pad-1.0.0.tgz")
+        whole = file.read_bytes()
+        for damaged in (whole[:-1], whole + b"x", b""):
+            file.write_bytes(damaged)
+            for headers in ({}, {"Range": "bytes=0-3"}):
+                assert (await here.ask(PATH, headers=headers)).status == 503
+        file.write_bytes(whole)
+        assert (await here.ask(PATH)).body == whole
+
+
+async def test_what_would_not_be_kept_is_not_read_for_all(served: Serve) -> None:
+    """Without room for it a tarball is answered from the disk each time."""
+    async with served(cache_bytes=0) as here:
+        await here.publish("left-pad", "1.0.0")
+        for _ in range(3):
+            assert (await here.ask(PATH)).body == here.registry.tarball("left-pad", "1.0.0")
+        for file in packages(here).rglob("left-pad-1.0.0.tgz"):
+            file.unlink()
+        assert (await here.ask(PATH)).status == 503

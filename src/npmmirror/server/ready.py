@@ -64,6 +64,10 @@ class ReadyAnswers:
                 return making.answer
         return found
 
+    def takes(self, size: int) -> bool:
+        """Whether an answer of so many bytes would be kept."""
+        return size * LARGEST_SHARE <= self._limit
+
     def forget(self) -> None:
         """Drop everything: nothing is known to be true any more."""
         self._answers.clear()
@@ -110,7 +114,7 @@ class ReadyAnswers:
             making.over.set()
 
     def _keep(self, key: Hashable, package: str, answer: Ready) -> None:
-        if answer.size * LARGEST_SHARE > self._limit:
+        if not self.takes(answer.size):
             return
         self._answers[key] = (package, answer)
         self._keys.setdefault(package, set()).add(key)

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,6 +30,7 @@ REMEMBERED: Final = 4096
 """Tarballs of which it is remembered that they were asked for."""
 TYPE: Final = "application/octet-stream"
 
+ANOTHER_SIZE: Final = "it has another size than it had"
 WITHHELD: Final = "Withheld by this mirror"
 
 Finding = Callable[[Asked], Awaitable[HeldTarball | None]]
@@ -41,9 +41,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file, positioned; `first` are the first bytes of the span. Closed, if they are all of it."""
+    """A file, positioned; `first` are the first bytes of the span. None, if they are all of it."""
 
-    file: FileIO
+    file: FileIO | None
     first: bytes
 
 
@@ -60,7 +60,7 @@ class TarballPart(Part):
         self._ready = resources.ready
         self._sent_once: dict[Hashable, None] = {}
         self._files = resources.files
-        self._packages = resources.stock.packages
+        self._packages = f"{resources.stock.packages}{os.sep}"
         self._forever = f"{resources.shared}, max-age=31536000, immutable"
 
     async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -85,7 +85,7 @@ class TarballPart(Part):
             raise _NotKeptError
         try:
             opened = await self._files.run(
-                _open, self._packages / held.path, held.size, (0, held.size)
+                _open, self._packages + held.path, held.size, (0, held.size)
             )
         except OSError as fault:
             raise _NotKeptError from fault
@@ -134,7 +134,7 @@ class TarballPart(Part):
             headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{held.size}"
             status = 206
         try:
-            opened = await self._files.run(_open, self._packages / held.path, held.size, span)
+            opened = await self._files.run(_open, self._packages + held.path, held.size, span)
         except OSError as fault:
             log.error(  # noqa: TRY400 - no bug of ours
                 "tarball_unreadable",
@@ -143,7 +143,7 @@ class TarballPart(Part):
                 error=fault.strerror or str(fault),
             )
             return error(503, "The tarball cannot be read now", Retry_After="60")
-        if status == 200 and held.size <= AT_ONCE:
+        if status == 200 and held.size <= AT_ONCE and self._ready.takes(held.size):
             self._note(asked)
         return await self._delivered(request, opened, status, headers, span[1] - span[0])
 
@@ -160,26 +160,28 @@ class TarballPart(Part):
         headers: dict[str, str],
         length: int,
     ) -> web.StreamResponse:
-        if len(opened.first) == length:
+        if opened.file is None:
             return web.Response(
                 body=opened.first, status=status, headers=headers, content_type=TYPE
             )
-        with opened.file:
+        with opened.file as file:
             response = web.StreamResponse(status=status, headers=headers)
             response.content_type = TYPE
             response.content_length = length
             await response.prepare(request)
             if request.method == "HEAD":
                 return response
-            await self._stream(response, opened, length)
+            await self._stream(response, file, opened.first, length)
         return response
 
-    async def _stream(self, response: web.StreamResponse, opened: _Opened, length: int) -> None:
-        chunk, left = opened.first, length
+    async def _stream(
+        self, response: web.StreamResponse, file: FileIO, first: bytes, length: int
+    ) -> None:
+        chunk, left = first, length
         while chunk:
             await response.write(chunk)
             left -= len(chunk)
-            chunk = await self._files.run(opened.file.read, min(left, AT_ONCE)) if left else b""
+            chunk = await self._files.run(file.read, min(left, AT_ONCE)) if left else b""
         if left:
             raise ConnectionResetError("the file became shorter")  # never a good ending
         await response.write_eof()
@@ -197,29 +199,44 @@ def _key(asked: Asked) -> Hashable:
     return asked.route, view.kind, view.bound, asked.name, asked.rest
 
 
-def _open(path: Path, size: int, span: tuple[int, int]) -> _Opened:
+def _open(path: str, size: int, span: tuple[int, int]) -> _Opened:
     """In a thread: the file at the beginning of the span.
 
     Raises:
         OSError: it is not there, or not as long as it was.
     """
+    if span == (0, size) and size <= AT_ONCE:
+        return _Opened(None, _whole(path, size))
     file = FileIO(path)
     try:
         _check_size(file, size)
         file.seek(span[0])
         length = span[1] - span[0]
         first = _read(file, min(length, AT_ONCE))
-        if len(first) == length:
-            file.close()  # here, for a disk may hang
-        return _Opened(file, first)
+        if len(first) < length:
+            return _Opened(file, first)
     except BaseException:
         file.close()
         raise
+    file.close()  # here, for a disk may hang
+    return _Opened(None, first)
+
+
+def _whole(path: str, size: int) -> bytes:
+    # Each call lets go of the interpreter's lock and waits for it again: no more calls than needed.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.pread(file, size + 1, 0)
+    finally:
+        os.close(file)
+    if len(found) != size:
+        raise OSError(ANOTHER_SIZE)
+    return found
 
 
 def _check_size(file: FileIO, size: int) -> None:
     if os.fstat(file.fileno()).st_size != size:
-        raise OSError("it has another size than it had")
+        raise OSError(ANOTHER_SIZE)
 
 
 def _read(file: FileIO, length: int) -> bytes:
