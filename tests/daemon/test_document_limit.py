@@ -1,9 +1,14 @@
 """`policy.max_packument_bytes`: a package whose document is too large is left out by its rule."""
 
+from typing import Any
+
 import pytest
 
+from npmmirror.backfill import Wish
+from npmmirror.daemon import cold_commands
 from npmmirror.daemon.explaining import explain
 from npmmirror.daemon.showing import shown
+from npmmirror.pipeline.reconcile import Asked
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.test_coverage import looked
@@ -121,3 +126,36 @@ async def test_a_package_that_is_called_deleted_and_answers_too_much_is_looked_a
         async with here.running():
             await here.until(lambda status: status["skips"])
         assert {reason for _, _, reason, _ in skips(here)} == {"gone_before_capture"}
+
+
+async def test_what_was_left_out_is_no_finding_until_a_newer_revision_is_listed(
+    mirror: Open,
+) -> None:
+    """Neither for a reconciliation nor for a backfill: it was judged, as what is denied is."""
+    async with mirror(policy={"max_packument_bytes": LIMIT}) as here:
+        registry = here.upstream.registry
+        registry.publish("grown", "1.0.0")
+        async with here.running():
+            await here.at_head()
+            registry.publish("grown", "1.1.0", manifest={"description": LONG})
+            registry.publish("vast", "1.0.0", manifest={"description": LONG})
+            await here.at_head()
+        report = await reconciled(here)
+        assert (report["missing"], report["older"]) == (0, 0)
+        backfilled = await cold_commands.backfill(
+            here.config, here.source, Wish(), tell=lambda _: None
+        )
+        assert backfilled["queued"] == 0
+        for name in ("grown", "vast"):
+            registry.unpublish_version(
+                name, "1.1.0" if name == "grown" else "1.0.0", announce="never"
+            )
+        report = await reconciled(here)
+        assert (report["missing"], report["older"]) == (1, 1)
+
+
+async def reconciled(here: RunningMirror) -> dict[str, Any]:
+    """What `npmmirror reconcile` reports where no daemon runs."""
+    report = await cold_commands.reconcile(here.config, here.source, Asked(), tell=lambda _: None)
+    assert report is not None
+    return report

@@ -30,6 +30,12 @@ _NAMES: Final = (
 )
 # A dead letter is woken, but for one that the process died of: a person has to say so.
 DEAD_LETTER: Final = "w.not_before IS NULL AND w.reason <> 'sudden_deaths'"
+LEFT_OUT: Final = (
+    "EXISTS (SELECT 1 FROM {skips} AS s WHERE s.package_id = p.id AND s.version = '' "
+    "AND s.reason = 'packument_too_large' "
+    "AND coalesce(CAST({listed} AS INTEGER) <= CAST(f.rev AS INTEGER), 1))"
+)
+"""Whether a package is skipped for the size of its document, and nothing newer is listed."""
 OVERDUE: Final = (
     f"(w.package_id IS NOT NULL AND {DEAD_LETTER} "
     "AND coalesce(CAST({listed} AS INTEGER) > CAST(p.rev AS INTEGER), 1))"
@@ -54,11 +60,12 @@ SELECT p.id, j.value ->> 1, {_STANDS}
 FROM json_each(?1) AS j CROSS JOIN packages AS p ON p.name = j.value ->> 0
 LEFT JOIN finished AS f ON f.package_id = p.id
 LEFT JOIN work_list AS w ON w.package_id = p.id AND w.item = ''
-WHERE p.state IN ('', 'removed')
+WHERE (?2 OR NOT {LEFT_OUT.format(skips="skips", listed="(j.value ->> 1)")}) AND (
+   p.state IN ('', 'removed')
    OR (p.state <> 'erased'
        AND (?2 OR CAST(j.value ->> 1 AS INTEGER) > {GENERATION_HELD}
             OR {OVERDUE.format(listed="(j.value ->> 1)")}
-            OR {OTHER.format(listed="(j.value ->> 1)", tables="")}))
+            OR {OTHER.format(listed="(j.value ->> 1)", tables="")})))
 """  # noqa: S608  a constant
 _UNLISTED: Final = f"""
 SELECT p.id, NULL, {_STANDS}

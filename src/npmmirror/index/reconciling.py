@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from npmmirror.index.bringing import DEAD_LETTER, GENERATION_HELD, OTHER, OVERDUE
+from npmmirror.index.bringing import DEAD_LETTER, GENERATION_HELD, LEFT_OUT, OTHER, OVERDUE
 from npmmirror.index.schema import IndexUnavailableError
 from npmmirror.sqlite import Batch, Database, FileKind, Transaction, storable
 
@@ -67,6 +67,7 @@ WHERE l.id > ?1 AND l.id <= ?2
              AND (CAST(l.rev AS INTEGER) > {GENERATION_HELD} OR {OVERDUE.format(listed="l.rev")}
                   OR {OTHER.format(listed="l.rev", tables="old.")})))
     AND {_UNCHANGED.format(name="l.name")}
+    AND (p.id IS NULL OR NOT {LEFT_OUT.format(skips="old.skips", listed="l.rev")})
 """  # noqa: S608  constants
 # Of a mirror that was only ever to have what is announced, the rest is counted.
 _NEVER_ANNOUNCED: Final = """
