@@ -13,6 +13,7 @@ import anyio
 import pytest
 import structlog
 
+from npmmirror.server import listener
 from tests.server.conftest import SHORT, Serve
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +118,19 @@ async def test_connections_beyond_the_limit_are_told_so_and_closed(served: Serve
         answer = await raw(here.url, b"")
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After" in answer
+        for _, writer in held:
+            writer.close()
+
+
+async def test_connections_leave_files_for_the_mirror(
+    served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take a third of the process's descriptors at most."""
+    monkeypatch.setattr(listener, "_descriptors", lambda: 6)
+    async with served() as here:
+        host, port = here.url.removeprefix("http://").rsplit(":", 1)
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        assert (await raw(here.url, b"")).startswith(b"HTTP/1.1 503 ")
         for _, writer in held:
             writer.close()
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import resource
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -74,7 +76,7 @@ class _Server(web.Server):
             max_headers=MAX_HEADERS,
             lingering_time=LINGER_SECONDS,
         )
-        self._most = section.max_connections
+        self._most = min(section.max_connections, _descriptors() // 3)
 
     def __call__(self) -> web.RequestHandler:
         """See `web.Server`."""
@@ -149,6 +151,12 @@ class Listener:
                 else:
                     seen[connection] = (waiting, since)
             stalled = seen
+
+
+def _descriptors() -> int:
+    """How many files the process may have open; a connection that gets a tarball takes two."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _waiting(connection: web.RequestHandler) -> int:
