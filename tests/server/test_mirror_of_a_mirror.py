@@ -3,7 +3,9 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import anyio.lowlevel
 import orjson
 import pytest
@@ -12,6 +14,8 @@ from npmmirror.cli.registry import registry_of_run
 from npmmirror.config import UpstreamSection
 from npmmirror.daemon.erase import Plan, erase
 from npmmirror.daemon.reindex import reindex
+from npmmirror.server.replication import news
+from npmmirror.server.replication.part import ReplicationPart
 from npmmirror.testing import ScriptedRegistry, faults
 from npmmirror.testing.history import History
 from tests.daemon.conftest import opener
@@ -214,3 +218,34 @@ async def test_a_package_that_is_erased(tmp_path: Path) -> None:
             await here.second.until(lambda now: now["totals"]["packages"] == {"removed": 1})
         _, second = here.held()
         assert list(second["left-pad"][2]) == ["1.0.0"]
+
+
+async def test_a_daemon_answers_who_waits_as_soon_as_it_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own commits it need not look for."""
+    waiting = anyio.Event()
+
+    async def waited(part: ReplicationPart, *question: Any) -> Any:
+        waiting.set()
+        return await wait(part, *question)
+
+    wait = ReplicationPart._waited
+    monkeypatch.setattr(ReplicationPart, "_waited", waited)
+    monkeypatch.setattr(news, "LOOK_SECONDS", 1000.0)
+    async with chain(tmp_path) as here, here.first.running(), aiohttp.ClientSession() as client:
+        here.registry.publish("left-pad", "1.0.0")
+        await here.first.at_head()
+        found: list[str] = []
+
+        async def ask() -> None:
+            url = f"{here.second.source.feed}/_changes?feed=longpoll&since=now"
+            async with client.get(url) as answer:
+                found.extend(row["id"] for row in (await answer.json())["results"])
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await waiting.wait()
+                here.registry.publish("react", "1.0.0")
+        assert found == ["react"]
