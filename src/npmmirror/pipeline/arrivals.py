@@ -7,8 +7,9 @@ bytes but the last ones, and then a connection that breaks, cannot take it for a
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Set as AbstractSet
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import anyio
 
@@ -59,23 +60,21 @@ class Arrivals:
         """The versions of a package that clients wait for."""
         return self._wanted.get(package, {}).keys()
 
-    @contextmanager
     def arriving(
         self, package: str, version: str, place: Callable[[], Path], length: int | None
-    ) -> Iterator["Arrival"]:
-        """A file is received inside the block, at a place; it is `verified` before the end, or broken off.
+    ) -> "Arrival":
+        """A context in which a file is received; it is `verified` before its end, or broken off.
 
         What clients wait for can be read until it is in the index.
         """
-        tell = self._wanted.get(package, {}).get(version)
-        arrival = Arrival(place, length, self._threads, tell)
+        tell = self._wanted[package].get(version) if package in self._wanted else None
+        arrival = Arrival(place, length, self._threads, tell, partial(self._end, package, version))
         self._under_way[package, version] = arrival
-        try:
-            yield arrival
-        finally:
-            if not (arrival.verified and version in self.urgent(package)):
-                del self._under_way[package, version]
-            arrival.end()
+        return arrival
+
+    def _end(self, package: str, version: str, *, verified: bool) -> None:
+        if not (verified and version in self.urgent(package)):
+            del self._under_way[package, version]
 
     def under_way(self, package: str, version: str) -> "Arrival | None":
         """The file, where it is being received just now, or is not yet in the index."""
@@ -85,12 +84,18 @@ class Arrivals:
 class Arrival:
     """A file that is being received. `eager` says that a client waits for it."""
 
+    __slots__ = (
+        *("_ended", "_news", "_place", "_tell", "_threads"),
+        *("eager", "ended", "length", "size", "verified"),
+    )
+
     def __init__(
         self,
         place: Callable[[], Path],
         length: int | None,
         threads: WorkerThreads,
         tell: Callable[[], None] | None,
+        ended: Callable[..., None],
     ) -> None:
         self._place = place
         self.length = length
@@ -100,26 +105,33 @@ class Arrival:
         self.size = 0
         self._threads = threads
         self._tell = tell
+        self._ended = ended
         self._news: anyio.Event | None = None
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """No more comes; unless it is verified, it is broken off."""
+        self.ended = True
+        self._ended(verified=self.verified)
+        if self._tell is not None:
+            self._tell()
+        self._say()
 
     def grew(self, size: int) -> None:
         """So many bytes of it are in the file."""
-        before = self.readable
+        is_first = self._tell is not None and not self.readable
         self.size = size
-        if not before and self.readable and self._tell is not None:
+        if is_first and self._tell is not None and self.readable:
             self._tell()
-        self._say()
+        if self._news is not None:
+            self._say()
 
     def hurry(self, tell: Callable[[], None]) -> None:
         """A client waits for it from now on."""
         self.eager, self._tell = True, tell
-
-    def end(self) -> None:
-        """No more comes; unless it is verified, it is broken off."""
-        self.ended = True
-        if self._tell is not None:
-            self._tell()
-        self._say()
 
     async def open(self) -> "Reader | None":
         """Read along from the beginning; None where there is nothing yet, or it is past."""
