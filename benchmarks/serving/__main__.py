@@ -34,10 +34,10 @@ from benchmarks.serving.contestants import verdaccio_version
 from benchmarks.serving.subjects import KINDS
 
 PROGRAMS = {
-    "wrk": "asks; nothing is timed without it: apt install wrk",
-    "nginx": "serves files to compare with: apt install nginx-light",
-    "node": "Verdaccio needs it, 18 or newer: apt install nodejs",
-    "npm": "fetches Verdaccio: apt install npm",
+    "wrk": "It asks, and nothing is timed without it. On Debian: apt install wrk",
+    "nginx": "Files are not served for comparison. On Debian: apt install nginx-light",
+    "node": "Verdaccio takes no part, which needs version 18 or newer. On Debian: apt install nodejs",
+    "npm": "Verdaccio takes no part, which it would fetch. On Debian: apt install npm",
 }
 
 
@@ -46,7 +46,7 @@ def main() -> int:
     options = arguments()
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     for name in missing:
-        print(f"{name} is missing. It {PROGRAMS[name]}", file=sys.stderr)
+        print(f"{name} is missing. {PROGRAMS[name]}", file=sys.stderr)
     with ExitStack() as stack:
         directory = options.directory
         if directory is None:

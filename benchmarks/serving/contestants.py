@@ -67,6 +67,10 @@ http {
 """
 
 
+class NoVerdaccioError(Exception):
+    """Verdaccio is not to be had."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One that answers. `pids` are its first processes."""
@@ -188,7 +192,11 @@ def _link(file: Path) -> str:
 
 
 def installed_verdaccio(directory: Path) -> Path:
-    """Where Verdaccio is, the newest that this machine's Node runs."""
+    """Where Verdaccio is, the newest that this machine's Node runs.
+
+    Raises:
+        NoVerdaccioError: it cannot be fetched.
+    """
     place = directory / "verdaccio"
     if not (place / "node_modules/.bin/verdaccio").exists():
         major = int(said("node", "--version").lstrip("v").partition(".")[0])
@@ -198,7 +206,10 @@ def installed_verdaccio(directory: Path) -> Path:
         (place / "package.json").write_text(json.dumps(package))
         print("npm fetches Verdaccio", file=sys.stderr)
         command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(command, cwd=place, check=True, stdout=sys.stderr)
+        try:
+            subprocess.run(command, cwd=place, check=True, stdout=sys.stderr)
+        except subprocess.CalledProcessError as fault:
+            raise NoVerdaccioError(f"npm cannot fetch Verdaccio {wanted}: see above") from fault
     return place
 
 

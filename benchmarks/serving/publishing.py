@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def published(directory: Path) -> None:
     done = directory / "verdaccio.done"
     if done.exists():
         return
+    shutil.rmtree(directory / "verdaccio/storage", ignore_errors=True)  # of a run that was stopped
     with upstream(0) as registry, verdaccio(directory) as server:
         for name in NAMES:
             for document in _publications(registry.url, name):

@@ -17,6 +17,7 @@ from benchmarks.serving.contestants import (
     MIRROR_COLD,
     NGINX,
     VERDACCIO,
+    NoVerdaccioError,
     Server,
     Starting,
     mirrored,
@@ -69,8 +70,14 @@ def measure(options: argparse.Namespace, directory: Path, missing: frozenset[str
     """Print the table; whether what is wanted was reached."""
     left_out = {*options.without, *(name for name, needs in _NEEDS.items() if needs & missing)}
     config, bodies = synced(directory), directory / "bodies"
+    lacking = bool(missing)
     if VERDACCIO not in left_out:
-        published(directory)
+        try:
+            published(directory)
+        except NoVerdaccioError as fault:
+            print(f"{fault}. It takes no part.", file=sys.stderr)
+            left_out.add(VERDACCIO)
+            lacking = True
     with ExitStack() as stack:
         servers = [
             stack.enter_context(start())
@@ -94,7 +101,7 @@ def measure(options: argparse.Namespace, directory: Path, missing: frozenset[str
     print("\n".join(table(figures, asked, servers, sizes)))
     verdicts = list(judged(figures, asked, {server.name for server in servers}))
     print("\n".join(["", *(text for _, text in verdicts), ""]))
-    return all(good for good, _ in verdicts)
+    return all(good for good, _ in verdicts) and not lacking
 
 
 def _takes_part(server: Server, subject: Subject) -> bool:
