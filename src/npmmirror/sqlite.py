@@ -1,5 +1,6 @@
 """An SQLite file behind one connection: explicit transactions, many rows a step, plain errors."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -375,6 +376,11 @@ def _connected(address: str) -> sqlite3.Connection:
     )
 
 
+def _shut(path: Path) -> bool:
+    """Whether a file is there, and its directory may not be written."""
+    return path.is_file() and not os.access(path.parent, os.W_OK)
+
+
 @contextmanager
 def _translated(path: Path, kind: FileKind) -> Iterator[None]:
     """Turn SQLite's errors of the file into ours; those of our statements are bugs and stay."""
@@ -386,12 +392,12 @@ def _translated(path: Path, kind: FileKind) -> Iterator[None]:
             raise DamagedError(
                 f"{kind.title} {path} is damaged ({error}); {kind.remedy}"
             ) from error
-        if code == sqlite3.SQLITE_READONLY:
+        if code == sqlite3.SQLITE_READONLY or (code == sqlite3.SQLITE_CANTOPEN and _shut(path)):
             raise kind.unavailable(
                 f"{kind.title} {path} cannot be used: this user may not write it, or not its "
                 "directory, which SQLite needs even to read where no daemon runs. Be the service's "
-                "user (`sudo -u npmmirror ...`), or make a copy that you own; where the file system "
-                f"is mounted read-only, mount it anew ({error})."
+                "user (`sudo -u npmmirror ...`), or make a copy that you own; a file system that is "
+                f"mounted read-only has to be mounted anew ({error})."
             ) from error
         if code in _UNAVAILABLE:
             raise kind.unavailable(f"{kind.title} {path} cannot be used: {error}.") from error

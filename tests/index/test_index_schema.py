@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -211,16 +212,37 @@ async def test_read_only_directory_is_one_sentence(locked_directory: Path) -> No
         await IndexWriter.open(locked_directory / "index.db")
 
 
-async def test_an_index_that_may_not_be_written_says_what_to_do(tmp_path: Path) -> None:
+async def test_an_index_that_may_not_be_written_says_what_to_do(
+    locked_directory: Path,
+) -> None:
     """SQLite's own words name neither the user nor the directory, of which it is about."""
-    path = tmp_path / "index.db"
-    async with await IndexWriter.open(path):
-        pass
-    database = await Database.open(path, KIND, read_only=True)
+    told = "this user may not write it, or not its directory"
+    path = locked_directory / "index.db"
+    with as_owner(locked_directory):
+        async with await IndexWriter.open(path):
+            pass
+    with pytest.raises(IndexUnavailableError, match=told):
+        async with await IndexReader.open(path, connections=1) as reader:
+            await reader.status()
+    with as_owner(locked_directory):
+        database = await Database.open(path, KIND, read_only=True)
     try:
-        with pytest.raises(IndexUnavailableError, match="this user may not write it") as refused:
+        with pytest.raises(IndexUnavailableError, match=told) as refused:
             async with database.transaction() as now:
                 await now.run("DELETE FROM meta")
     finally:
         await database.close()
     assert "attempt to write a readonly database" in str(refused.value)
+
+
+@contextmanager
+def as_owner(directory: Path) -> Iterator[None]:
+    """Whoever may write a directory that is locked for all others."""
+    uid = os.geteuid()
+    os.seteuid(os.getuid())
+    directory.chmod(0o755)
+    try:
+        yield
+    finally:
+        directory.chmod(0o555)
+        os.seteuid(uid)

@@ -54,6 +54,7 @@ def backfill(
     from npmmirror.cli.configuration import for_work, load  # noqa: PLC0415 - as above
     from npmmirror.cli.interrupt import carry_out, interrupted  # noqa: PLC0415 - as above
     from npmmirror.cli.progress import Meter  # noqa: PLC0415 - as above
+    from npmmirror.pipeline.backfill import patterns_of  # noqa: PLC0415 - as above
 
     words = [
         word for word, said in (("pause", pause), ("resume", resume), ("cancel", cancel)) if said
@@ -70,6 +71,7 @@ def backfill(
     if brings:
         source = "file" if file is not None else "feed"
         wish = Wish(source, tuple(only or ()), metadata_only)  # type: ignore[arg-type]  # one of two words
+        patterns_of(wish)  # before anybody is asked for anything
     loaded = load(context.obj.config_file)
     with Meter(quiet=as_json) as meter:
         report, cut_off = carry_out(

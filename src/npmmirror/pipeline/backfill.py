@@ -106,7 +106,7 @@ class Backfiller:
         Raises:
             UsageError: another one is under way, or a pattern is none.
         """
-        _patterns(wish)
+        patterns_of(wish)
         async with self._changing:
             if self.state is not None:
                 if wish.source == "file" or wish != self.state.wish:
@@ -197,7 +197,7 @@ class Backfiller:
     def _set(self, state: Backfill | None) -> None:
         self._page = ()
         self._samples.clear()
-        self._only = _patterns(state.wish) if state is not None else ()
+        self._only = patterns_of(state.wish) if state is not None else ()
         self.state = state
         paused = state is not None and state.paused
         self._feed.held = frozenset(origins(BACKFILL)) if paused else frozenset()
@@ -383,7 +383,7 @@ def _note(state: Backfill) -> Resumption:
     return Resumption(BACKFILL, state.started_at, state.to_text())
 
 
-def _patterns(wish: Wish) -> tuple[Pattern, ...]:
+def patterns_of(wish: Wish) -> tuple[Pattern, ...]:
     """The patterns of a wish.
 
     Raises:
