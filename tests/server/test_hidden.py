@@ -54,6 +54,18 @@ async def test_a_version_that_was_dropped_is_left_out_at_once(served: Serve) -> 
 
 
 @pytest.mark.anyio
+async def test_where_nobody_fetches_what_is_not_held_is_hidden(served: Serve) -> None:
+    """`npmmirror serve` fetches nothing, whatever `server.unheld` says."""
+    async with served({"policy": {"tarballs": "none"}}, unheld="fetch") as one:
+        one.registry.publish("a", "1.0.0")
+        one.registry.publish("a", "1.1.0")
+        await one.mirror.sync("a@1.0.0")
+        assert (await one.ask("/a")).json["versions"].keys() == {"1.0.0"}
+        assert (await one.ask(TARBALL.format("1.1.0"))).status == 404
+        assert (await one.ask("/never-seen")).status == 404
+
+
+@pytest.mark.anyio
 async def test_a_package_of_which_nothing_is_held_is_not_found(served: Serve) -> None:
     """The byte for byte view has its document all the same."""
     async with served({"policy": {"tarballs": "none"}}) as one:
