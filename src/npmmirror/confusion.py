@@ -33,7 +33,7 @@ class Difference:
 
     @classmethod
     def cut(cls, field: str, packument: str | None, tarball: str | None) -> "Difference":
-        """One whose texts have lengths that can be kept."""
+        """One whose texts can be kept: by their lengths, and by what is in them."""
         return cls(_cut(field), _cut(packument), _cut(tarball))
 
 
@@ -78,6 +78,8 @@ class Confusion:
 
 
 def _cut(text: Any) -> Any:
-    if text is None or len(text) <= MOST_CHARACTERS:
-        return text
-    return f"{text[: MOST_CHARACTERS - 1]}…"
+    if text is None:
+        return None
+    kept = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+    # A package's name may have a lone surrogate in it, which no table can hold.
+    return kept.encode("utf-8", "backslashreplace").decode()

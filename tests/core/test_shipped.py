@@ -148,6 +148,12 @@ def test_what_is_told_is_bounded() -> None:
     assert len(json.dumps(found.facts)) < 10_000
 
 
+def test_a_name_that_no_table_can_hold_is_held() -> None:
+    """Its lone surrogate is told as it is written in JSON."""
+    found = confusion("\ud800", VERSION, b"{}", json.dumps(PLAIN).encode())
+    assert found == Confusion("differs", (Difference("name", "\\ud800", NAME),))
+
+
 def test_the_log_gives_back_what_it_was_given() -> None:
     """Facts are JSON."""
     found = compared({}, {"scripts": {str(n): "x" for n in range(40)}})

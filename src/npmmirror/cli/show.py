@@ -324,7 +324,9 @@ def _confusion(found: Report | None) -> Iterator[str]:
         yield from row("manifest", f"not compared: {found['reason'].replace('_', ' ')}")
         return
     if found["reason"] != DIFFERS:
-        yield from row("manifest", paint(f"none: {found['reason'].replace('_', ' ')}", "yellow"))
+        yield from row(
+            "manifest", paint(f"none in the tarball: {found['reason'].replace('_', ' ')}", "yellow")
+        )
         return
     yield from row("manifest", paint("not as in the packument:", "yellow"))
     for each in found["differences"]:
