@@ -13,6 +13,7 @@ from npmmirror.capture import Kind, Record
 from npmmirror.clock import SystemClock
 from npmmirror.daemon.reindex import reindex
 from npmmirror.testing import ScriptedRegistry, ScriptedUpstream
+from npmmirror.testing.asked import Asked
 from npmmirror.testing.faults import Status
 from npmmirror.testing.signing import Signing
 from tests.daemon.conftest import Open, RunningMirror
@@ -240,3 +241,29 @@ async def test_a_wrong_signature_is_an_alarm_and_the_tarball_is_kept(mirror: Ope
             "versions": ["2.0.0"],
         }
     ]
+
+
+async def test_a_document_in_work_while_the_keys_change(mirror: Open) -> None:
+    """Its record says which keys it was judged with, so that a replay says the same."""
+    registry = ScriptedRegistry(signs=True)
+    registry.publish("a", "1.0.0", at="2026-03-01T00:00:00.000Z")
+    async with mirror(ScriptedUpstream(registry)) as here:
+
+        async def expire(asked: Asked) -> None:
+            if asked.scope == "tarball" and len(key_records(here)) == 1:
+                signing(registry).expire("2026-02-01T00:00:00.000Z")
+                while len(key_records(here)) == 1:  # noqa: ASYNC110 - as another program would
+                    await anyio.sleep(0.02)
+
+        here.upstream.hooks.append(expire)
+        async with here.running(clock=Quick()):
+            await here.at_head()
+    with CaptureReader(here.config.storage.data_dir / "captures") as captures:
+        [document] = [
+            one for one in captures.scan() if isinstance(one, Record) and one.kind is Kind.PACKUMENT
+        ]
+    first, second = key_records(here)
+    assert first.ordinal < second.ordinal < document.ordinal
+    assert document.facts["keys"] == first.ordinal
+    assert states(here) == {"a@1.0.0": "valid"}
+    await same_when_rebuilt(here)
