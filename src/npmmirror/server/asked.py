@@ -189,11 +189,17 @@ def _of_package(rest: list[str]) -> tuple[Route | None, str]:
             return Route.PACKUMENT, ""
         case [selector]:
             return Route.MANIFEST, selector
-        case ["-", file] if _is_possible(file.rpartition("/")[2]):
-            return Route.TARBALL, file.rpartition("/")[2]
+        case ["-", file] if _is_possible(bare := _without_scope(file)):
+            return Route.TARBALL, bare
         case ["-", scope, file] if scope.startswith("@"):
             return Route.TARBALL, file
     return None, ""
+
+
+def _without_scope(file: str) -> str:
+    """A file name; some registries write the scope before it. A version, too, may hold a slash."""
+    scope, slash, bare = file.partition("/")
+    return bare if slash and scope.startswith("@") else file
 
 
 def _name(segments: list[str]) -> tuple[str, list[str]]:
