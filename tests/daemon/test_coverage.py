@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from npmmirror.backfill import Wish
 from npmmirror.clock import SystemClock
 from npmmirror.config import Config
+from npmmirror.daemon import cold_commands
 from npmmirror.daemon.coverage.counting import Coverage, MissingRow
 from npmmirror.daemon.coverage.run import looking
 from npmmirror.daemon.coverage.selection import selected
@@ -104,6 +106,34 @@ async def test_what_was_dropped_counts_under_its_rule() -> None:
     assert recorded("dropped", sentence) == Why(
         "policy", "policy.keep_versions", "not among the newest 2"
     )
+
+
+@pytest.mark.parametrize("prereleases", [True, False])
+async def test_documents_alone_are_not_all_that_is_wanted(
+    mirror: Open, *, prereleases: bool
+) -> None:
+    """By `new` the tarball of latest is wanted, and nobody has asked for it yet."""
+    policy = {"tarballs": "new", "prereleases": prereleases}
+    async with mirror(policy=policy, follow={"since": "now"}) as here:
+        for version in ("1.0.0", "1.1.0"):
+            here.upstream.registry.publish("plain", version)
+        here.upstream.registry.publish("early", "1.0.0-rc.1")
+        await cold_commands.backfill(
+            here.config, here.source, Wish(metadata_only=True), tell=lambda _: None
+        )
+        tally, rows = await looked(here.config)
+        assert {(row.package, row.version): (row.reason, row.word) for row in rows} == {
+            ("plain", "1.0.0"): ("policy", "policy.tarballs"),
+            ("plain", "1.1.0"): ("not_yet", ""),
+            ("early", "1.0.0-rc.1"): ("not_yet", "")
+            if prereleases
+            else ("policy", "policy.prereleases"),
+        }
+        counted = {reason: sums.count for reason, sums in tally.missing_versions.items()}
+        assert counted["not_yet"] == (2 if prereleases else 1)
+        assert not tally.whole
+        await cold_commands.backfill(here.config, here.source, Wish(), tell=lambda _: None)
+        assert (await looked(here.config))[0].whole
 
 
 async def test_bytes_that_nobody_told_are_estimated_or_unknown(mirror: Open) -> None:

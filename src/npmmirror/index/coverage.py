@@ -14,6 +14,8 @@ from npmmirror.sqlite import Transaction, storable
 
 UNDECIDED: Final = "undecided"
 """No table says why the file is not there: the policy does."""
+LATEST: Final = "latest"
+"""The word of the one among those that the dist-tag `latest` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ _WORD: Final = f"""CASE
     WHEN v.present = 0 OR p.state = 'removed'
         THEN iif(p.state IN ('removed', 'unpublished', 'security_hold'), p.state,
             'version_unpublished')
-    ELSE coalesce(w.reason, s.reason, v.reason, ps.reason, '') END"""
+    ELSE coalesce(w.reason, s.reason, v.reason, ps.reason,
+        iif(v.version = p.latest, '{LATEST}', '')) END"""
 _DETAIL: Final = "coalesce(w.detail, s.detail, ps.detail, '')"
 _FROM: Final = """
 FROM packages AS p CROSS JOIN versions AS v ON v.package_id = p.id

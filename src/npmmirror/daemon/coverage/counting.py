@@ -19,6 +19,7 @@ from npmmirror.daemon.coverage.wishes import (
 from npmmirror.daemon.verification.bench import Ticker
 from npmmirror.index import IndexReader, coverage
 from npmmirror.index.coverage import (
+    LATEST,
     UNDECIDED,
     MissingVersion,
     PackageStanding,
@@ -136,7 +137,11 @@ class Coverage:
         sums = _by_package(look.sums)
         for package in look.packages:
             tally.package(_why(package))
-            reasons = [self._summed(package, each, tally) for each in sums.get(package.id, ())]
+            reasons = [
+                self._summed(package, each, tally)
+                for each in sums.get(package.id, ())
+                if package.id not in rows or each.standing != UNDECIDED
+            ]
             if package.id in rows:
                 why = self._wishes.whys(package, look.candidates.get(package.id, ()))
                 reasons += [_single(why(row.version), row, tally) for row in rows[package.id]]
@@ -144,13 +149,14 @@ class Coverage:
                 tally.packages_complete += 1
 
     def _summed(self, package: PackageStanding, found: VersionSum, tally: Tally) -> str:
-        """Add up versions that stand alike, and say why; "" where each is counted by itself."""
+        """Add up versions that stand alike, and say why."""
         if found.standing == HELD:
             tally.held(found.count, found.bytes, found.held_bytes, found.held_unpacked)
             return HELD
-        why = recorded(found.standing, found.word) or self._wishes.all_alike(package)
+        why = recorded(found.standing, found.word)
+        why = why or self._wishes.all_alike(package, found.word)
         if why is None:
-            return ""
+            raise AssertionError("each of them is to be asked about")
         tally.missing(why, found.count, found.bytes, found.unpacked, found.unsized)
         return why.reason
 
@@ -176,8 +182,8 @@ class _Look:
 async def _looked(part: Slice, wishes: Wishes, now: Transaction) -> _Look:
     packages = await coverage.packages(now, part)
     sums = await coverage.sums(now, part)
-    undecided = {each.package for each in sums if each.standing == UNDECIDED}
-    asked = _asked(wishes, (each for each in packages if each.id in undecided))
+    undecided = {(each.package, each.word) for each in sums if each.standing == UNDECIDED}
+    asked = _asked(wishes, packages, undecided)
     rows = await coverage.missing(now, asked, undecided_only=True) if asked.ids else []
     return _Look(packages, sums, rows, await _candidates(asked, now))
 
@@ -186,14 +192,25 @@ async def _listed(
     part: Slice, wishes: Wishes, now: Transaction
 ) -> tuple[list[PackageStanding], list[MissingVersion], dict[int, list[Candidate]]]:
     packages, rows = await coverage.packages(now, part), await coverage.missing(now, part)
-    undecided = {each.package for each in rows if each.standing == UNDECIDED}
-    asked = _asked(wishes, (each for each in packages if each.id in undecided))
+    undecided = {(each.package, each.word) for each in rows if each.standing == UNDECIDED}
+    asked = _asked(wishes, packages, undecided)
     return packages, rows, await _candidates(asked, now)
 
 
-def _asked(wishes: Wishes, packages: Iterable[PackageStanding]) -> Slice:
+def _asked(
+    wishes: Wishes, packages: Iterable[PackageStanding], undecided: set[tuple[int, str]]
+) -> Slice:
     """Those of whose versions each has to be asked about."""
-    return Slice(ids=tuple(each.id for each in packages if wishes.all_alike(each) is None))
+    return Slice(
+        ids=tuple(
+            each.id
+            for each in packages
+            if any(
+                (each.id, word) in undecided and wishes.all_alike(each, word) is None
+                for word in ("", LATEST)
+            )
+        )
+    )
 
 
 async def _candidates(part: Slice, now: Transaction) -> dict[int, list[Candidate]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from npmmirror.index.coverage import UNDECIDED, MissingVersion, PackageStanding
+from npmmirror.index.coverage import LATEST, UNDECIDED, MissingVersion, PackageStanding
 from npmmirror.outcome import NOT_HELD
 from npmmirror.policy import OUTSIZED, POLICY, TARBALL_LIMIT
 from npmmirror.policy.selection import Candidate, Drop, Policy, judged
@@ -77,24 +77,30 @@ class Wishes:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def all_alike(self, package: PackageStanding) -> Why | None:
-        """Why none of them is here; None where each version has to be asked about."""
+    def all_alike(self, package: PackageStanding, word: str = "") -> Why | None:
+        """Why none of them is here; None where each version has to be asked about.
+
+        `word` is `LATEST` for the version that the tag names.
+        """
         verdict = self._policy.package(package.name)
         if isinstance(verdict, Drop):
             return Why("policy", verdict.rule)
         settings = self._policy.settings(package.name)
-        if settings.tarballs in {"none", "new"}:
-            # What `new` wants was put on the work list when it was seen.
+        # What `new` wants beside latest was put on the work list when it was seen.
+        if settings.tarballs == "none" or (settings.tarballs == "new" and word != LATEST):
             return Why("policy", settings.rule("tarballs"))
+        # Latest is not here where the documents alone were brought.
+        if settings.tarballs == "new" and not settings.filters:
+            return Why("not_yet", "")
         return None
 
     def whys(
         self, package: PackageStanding, candidates: Sequence[Candidate]
     ) -> Callable[[str], Why]:
         """Why each of them is not here; `candidates` are all versions that upstream lists."""
-        alike = self.all_alike(package)
-        if alike is not None:
-            return lambda _: alike
+        alike = self.all_alike(package), self.all_alike(package, LATEST)
+        if None not in alike:
+            return lambda version: alike[version == package.latest]  # type: ignore[return-value]  # just looked at
         settings = self._policy.settings(package.name)
         verdicts = judged(settings, candidates, package.latest)
 
@@ -102,7 +108,7 @@ class Wishes:
             verdict = verdicts.get(version)
             if isinstance(verdict, Drop):
                 return Why(_by(verdict.rule), verdict.rule)
-            if settings.tarballs == "latest" and version != package.latest:
+            if settings.tarballs in {"latest", "new"} and version != package.latest:
                 return Why("policy", settings.rule("tarballs"))
             return Why("not_yet", "")
 
