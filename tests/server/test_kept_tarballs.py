@@ -5,6 +5,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from npmmirror.daemon.erase import Plan, erase
+from npmmirror.index import replication
 from npmmirror.server import tarballs
 from tests.server.conftest import Answer, Serve, Served
 
@@ -117,3 +119,28 @@ async def test_what_would_not_be_kept_is_not_read_for_all(served: Serve) -> None
         for file in packages(here).rglob("left-pad-1.0.0.tgz"):
             file.unlink()
         assert (await here.ask(PATH)).status == 503
+
+
+@pytest.mark.parametrize("view", ["", "/-/raw", "/-/at/{}"])
+async def test_a_kept_tarball_of_an_erased_package_is_forgotten(served: Serve, view: str) -> None:
+    """In every view: what the law had taken away stays in no memory."""
+    async with served() as here:
+        await here.publish("left-pad", "1.0.0")
+        path = view.format(await head(here)) + PATH
+        with anyio.fail_after(30):
+            while not here.resources.ready.bytes:
+                assert (await here.ask(path)).status == 200
+        await erase(here.mirror.config, "left-pad", "court order 7", agreed)
+        assert (await here.ask(path)).status >= 400
+        assert here.resources.ready.bytes == 0
+
+
+async def head(here: Served) -> str:
+    """The newest moment, as an address writes it."""
+    index = here.resources.stock.index
+    return f"seq:{(await index.ask(replication.head)).update_seq}"
+
+
+async def agreed(_: Plan) -> bool:
+    """To everything."""
+    return True
