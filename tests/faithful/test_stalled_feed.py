@@ -74,7 +74,8 @@ async def test_a_feed_that_hangs_is_connected_anew(mirror: Open) -> None:
             await here.at_head()
             here.upstream.fault("feed", faults.Stall(), times=None)
             tasks.start_soon(go_on, here, enough)
-            await here.until(lambda now: now["feed"]["rebuilds"] > 0)
+            status = await here.until(lambda now: now["feed"]["rebuilds"] > 0)
+            assert status["feed"]["follow_lag"] > 0
             enough.set()
             here.upstream.heal()
             here.upstream.release()

@@ -145,7 +145,10 @@ class Follower:
             if isinstance(error, BufferUnavailableError | HostFault):
                 self._watch.excuse()
             elif self.cursor is not None:
-                await self._judge(await self._watch.look(self.cursor))
+                finding = await self._watch.look(self.cursor)
+                # Else what hangs would be at the head of what it told last.
+                self.head = self._watch.head or self.head
+                await self._judge(finding)
         await self._back_off(error)
 
     async def _judge(self, finding: Finding | None) -> None:
