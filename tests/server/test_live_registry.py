@@ -219,6 +219,7 @@ async def test_a_large_tarball_is_sent_in_pieces(served: Serve) -> None:
         assert (await here.ask(path)).body == body
         part = await here.ask(path, headers={"Range": "bytes=1000-"})
         assert (part.status, part.body) == (206, body[1000:])
+        assert part.headers["Server"] == "npmmirror"
         head = await here.ask(path, "HEAD")
         assert (head.headers["Content-Length"], head.body) == (str(len(body)), b"")
 

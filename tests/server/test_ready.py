@@ -1,11 +1,17 @@
 """The cache of ready answers: what it keeps, what it drops, and that an answer is made once."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from npmmirror.server.answers import Ready, ready
-from npmmirror.server.changes import Changed
+from npmmirror.server.changes import MOST, Changed, Changes, DataVersion
 from npmmirror.server.ready import ReadyAnswers
 
 pytestmark = pytest.mark.anyio
@@ -151,3 +157,48 @@ async def test_an_answer_that_is_too_large_is_given_and_not_kept() -> None:
     make, cache = Maker(size=50_000), ReadyAnswers(100_000, Index().look)
     assert len((await cache.made("key", make, "a")).body) > 50_000
     assert cache.bytes == 0
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """An index that others commit to."""
+    schema = files("npmmirror.index").joinpath("schema.sql").read_text("utf-8")
+    with closing(sqlite3.connect(tmp_path / "index.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(schema)
+        yield connection
+
+
+def test_a_commit_is_told_with_the_packages_that_it_changed(
+    index: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """Once; one that changed none is told, too."""
+    with closing(DataVersion(tmp_path / "index.db")) as version:
+        changes = Changes(version)
+        assert changes.look() is None
+        put = "INSERT INTO packages (name, state, touched) VALUES (?, 'live', ?)"
+        index.executemany(put, [("a", 1), ("b", 2)])
+        index.commit()
+        assert changes.look() == Changed(("b", "a"))
+        assert changes.look() is None
+        index.execute("UPDATE packages SET touched = 3 WHERE name = 'a'")
+        index.commit()
+        assert changes.look() == Changed(("a",))
+        index.execute("INSERT INTO meta VALUES ('x', 'y')")
+        index.commit()
+        assert changes.look() == Changed(())
+
+
+def test_too_many_packages_are_not_told_one_by_one(
+    index: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """What is not told counts as changed."""
+    with closing(DataVersion(tmp_path / "index.db")) as version:
+        changes = Changes(version)
+        put = "INSERT INTO packages (name, state, touched) VALUES (?, 'live', ?)"
+        index.executemany(put, [(f"package-{number}", number) for number in range(1, MOST + 2)])
+        index.commit()
+        assert changes.look() == Changed(None)
+        index.executemany(put, [("new", MOST + 2)])
+        index.commit()
+        assert changes.look() == Changed(("new",))

@@ -13,6 +13,8 @@ from multidict import CIMultiDict
 from npmmirror.zstd import compress
 
 JSON: Final = "application/json"
+NAME: Final = "npmmirror"
+"""What answers call the server; of its parts and versions they tell nothing."""
 _LEAST_COMPRESSED: Final = 256
 _LARGE: Final = 1 << 20
 

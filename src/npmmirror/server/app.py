@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from npmmirror.errors import NpmmirrorError
-from npmmirror.server.answers import error
+from npmmirror.server.answers import NAME, error
 from npmmirror.server.asked import NOT_FOUND, Asked, Refused, Route, ViewKind, parse
 from npmmirror.server.fixed import PingPart, WhoamiPart, advisories, audits
 from npmmirror.server.guard import READING, Tokens, read_only
@@ -21,8 +21,6 @@ from npmmirror.server.search import SearchPart
 from npmmirror.server.signed import AttestationsPart, KeysPart, now
 from npmmirror.server.views import past_parts, raw_parts
 
-NAME: Final = "npmmirror"
-"""What answers call the server; of its parts and versions they tell nothing."""
 MEMO: Final = 20_000
 """Requests whose meaning is remembered: at most so many paths of up to 4 KiB, mostly of 50 bytes."""
 MEMO_PATH: Final = 256

@@ -16,8 +16,8 @@ from aiohttp import web
 
 from npmmirror.config import ServerSection
 from npmmirror.errors import NpmmirrorError
-from npmmirror.server.answers import error
-from npmmirror.server.app import NAME, App
+from npmmirror.server.answers import NAME, error
+from npmmirror.server.app import App
 
 CLOSING_SECONDS: Final = 10.0
 """How long answers under way may take once the server closes."""

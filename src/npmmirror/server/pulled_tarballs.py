@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 
 from npmmirror.pulled import Arriving, BrokenOffError, Refused
-from npmmirror.server.answers import error
+from npmmirror.server.answers import NAME, error
 
 TYPE: Final = "application/octet-stream"
 _WORDS: Final = {
@@ -51,7 +51,7 @@ async def send_on(
     A range is not looked at: the whole is sent, as HTTP allows.
     """
     try:
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers={**headers, "Server": NAME})
         response.content_type = TYPE
         response.content_length = arriving.length
         await response.prepare(request)

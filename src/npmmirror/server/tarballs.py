@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
-from npmmirror.server.answers import Ready, error, matches, send
+from npmmirror.server.answers import NAME, Ready, error, matches, send
 from npmmirror.server.asked import Asked
 from npmmirror.server.ranges import span_of
 from npmmirror.server.resources import Part, Resources
@@ -165,7 +165,7 @@ class TarballPart(Part):
                 body=opened.first, status=status, headers=headers, content_type=TYPE
             )
         with opened.file as file:
-            response = web.StreamResponse(status=status, headers=headers)
+            response = web.StreamResponse(status=status, headers={**headers, "Server": NAME})
             response.content_type = TYPE
             response.content_length = length
             await response.prepare(request)
