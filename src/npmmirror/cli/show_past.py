@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from npmmirror.cli.output import paint, plural, visible
-from npmmirror.cli.show import listed, row
+from npmmirror.cli.show_lines import listed, row
 from npmmirror.cli.times import Times
 
 
