@@ -142,6 +142,26 @@ async def test_a_client_that_sends_no_request_is_cut_off(served: Serve) -> None:
         assert await raw(here.url, b"GET /left-pad HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
 
 
+@pytest.mark.parametrize(
+    "headers", [b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+async def test_a_question_that_never_ends_is_cut_off(served: Serve, headers: bytes) -> None:
+    """Whoever promises a body and sends none takes the place of a request no longer than others."""
+    async with served(client_seconds=0.2, max_requests=1) as here:
+        path = b"/-/npm/v1/security/audits/quick"
+        answer = await raw(here.url, b"POST %s HTTP/1.1\r\nHost: x\r\n%s" % (path, headers))
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+        assert (await here.ask("/-/ping")).status == 200
+
+
+async def test_a_question_that_is_announced_too_large_is_refused_at_once(served: Serve) -> None:
+    """None of it is waited for."""
+    async with served() as here:
+        path = b"/-/npm/v1/security/audits/quick"
+        told = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n" % path
+        assert (await raw(here.url, told)).startswith(b"HTTP/1.1 413 ")
+
+
 def cut_off(url: str, path: str) -> bool:
     """Ask, take next to nothing of the answer, and see whether the server breaks off."""
     host, port = url.removeprefix("http://").rsplit(":", 1)

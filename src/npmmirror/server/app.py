@@ -129,8 +129,8 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
         parts[view, Route.SEARCH] = search
         parts[view, Route.PING] = PingPart(lambda: app.draining)
         parts[view, Route.WHOAMI] = WhoamiPart()
-        parts[view, Route.ADVISORIES] = advisories()
-        parts[view, Route.AUDIT] = audits()
+        parts[view, Route.ADVISORIES] = advisories(resources.section.client_seconds)
+        parts[view, Route.AUDIT] = audits(resources.section.client_seconds)
     return parts
 
 

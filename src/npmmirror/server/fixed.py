@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import anyio
 from aiohttp import web
 
 from npmmirror.server.answers import error, json_response
@@ -49,27 +50,49 @@ class WhoamiPart(Part):
 
 
 class AuditPart(Part):
-    """Advisories and audits: none, for a mirror has no advisories. The question is read and dropped."""
+    """Advisories and audits: none, for a mirror has no advisories. The question is read and dropped.
 
-    def __init__(self, empty: dict[str, Any]) -> None:
+    Who sends nothing of it for `seconds` is cut off.
+    """
+
+    def __init__(self, empty: dict[str, Any], seconds: float) -> None:
         self._empty = empty
+        self._seconds = seconds
 
     async def answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         """See `Part`."""
         del asked
+        received = request.content_length or 0
+        if received <= MAX_ASKED_BYTES:
+            try:
+                received = await self._received(request)
+            except TimeoutError:
+                answer = error(408, "The request did not come whole")
+                answer.force_close()
+                return answer
+        return error(413, "Too large") if received > MAX_ASKED_BYTES else json_response(self._empty)
+
+    async def _received(self, request: web.BaseRequest) -> int:
+        """How many bytes were sent; beyond the limit no more are looked at.
+
+        Raises:
+            TimeoutError: nothing came for too long.
+        """
         received = 0
-        async for chunk in request.content.iter_any():
-            received += len(chunk)
-            if received > MAX_ASKED_BYTES:
-                return error(413, "Too large")
-        return json_response(self._empty)
+        with anyio.fail_after(self._seconds) as patience:
+            async for chunk in request.content.iter_any():
+                patience.deadline = anyio.current_time() + self._seconds
+                received += len(chunk)
+                if received > MAX_ASKED_BYTES:
+                    break
+        return received
 
 
-def advisories() -> AuditPart:
+def advisories(seconds: float) -> AuditPart:
     """`POST /-/npm/v1/security/advisories/bulk`."""
-    return AuditPart({})
+    return AuditPart({}, seconds)
 
 
-def audits() -> AuditPart:
+def audits(seconds: float) -> AuditPart:
     """`POST /-/npm/v1/security/audits` and `/quick`."""
-    return AuditPart(_NO_AUDIT)
+    return AuditPart(_NO_AUDIT, seconds)
