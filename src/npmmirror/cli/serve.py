@@ -24,7 +24,7 @@ def serve(
         ),
     ] = False,
 ) -> None:
-    """Serve what is stored as a registry for npm, pnpm, yarn and bun, until stopped.
+    """Serve what is stored as a registry for npm clients.
 
     It needs no running daemon and holds no lock: as many processes as you like may serve one
     mirror, on one address or on several. Nothing is fetched and nothing is written.
