@@ -10,6 +10,8 @@ from npmmirror.clock import Clock
 from npmmirror.config import Config
 from npmmirror.daemon.index_file import index_of
 from npmmirror.daemon.signals import watch_signals
+from npmmirror.errors import StorageError
+from npmmirror.index import IndexReader
 from npmmirror.pulled import Pulling
 from npmmirror.server.app import App
 from npmmirror.server.listener import AddressTakenError, Listener
@@ -52,7 +54,7 @@ async def serve(
 async def _serve_one_index(
     config: Config, stop: anyio.Event, tell: Callable[[list[str]], None]
 ) -> None:
-    """Serve until told to stop, or until the index is another file."""
+    """Serve until told to stop, or until the index is another file, which can be used."""
     path = config.storage.index_path
     was = await _identity(path)
     async with open_resources(config.server, config.storage) as resources:
@@ -60,14 +62,33 @@ async def _serve_one_index(
         async with Listener(app, config.server, shared=True).open() as urls:
             log.info("serving", urls=urls)
             tell(urls)
-            while not stop.is_set():
-                with anyio.move_on_after(LOOK_SECONDS):
-                    await stop.wait()
-                if await _identity(path) not in {was, None}:
-                    log.info("index_replaced", path=str(path))
-                    return
+            if await _replaced(path, was, stop):
+                return
             app.draining = True
             log.info("serving_ends")
+
+
+async def _replaced(path: Path, was: tuple[int, int] | None, stop: anyio.Event) -> bool:
+    """Wait until the index is another file which can be used; False: until told to stop.
+
+    One that is begun anew cannot be used at first.
+    """
+    refused = was
+    while not stop.is_set():
+        with anyio.move_on_after(LOOK_SECONDS):
+            await stop.wait()
+        found = await _identity(path)
+        if found in {was, None}:
+            continue
+        try:
+            async with await IndexReader.open(path):
+                log.info("index_replaced", path=str(path))
+                return True
+        except StorageError as error:
+            if found != refused:
+                log.warning("index_unusable", path=str(path), error=str(error))
+            refused = found
+    return False
 
 
 async def _identity(path: Path) -> tuple[int, int] | None:
