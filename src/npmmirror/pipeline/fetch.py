@@ -2,9 +2,8 @@
 
 import itertools
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 import anyio
@@ -12,7 +11,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from npmmirror.change import Change, is_later
-from npmmirror.clock import Clock, moment, timestamp
+from npmmirror.clock import Clock, timestamp
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexReader, IndexUnavailableError
 from npmmirror.liveness import Liveness, at_rest
@@ -25,30 +24,28 @@ from npmmirror.outcome import (
     Outcome,
     Skipped,
     TarballOutcome,
-    Work,
     WorkItem,
 )
 from npmmirror.pipeline.attestations import AttestationFetcher, MissedBundle
 from npmmirror.pipeline.channel import Receiver, Sender
 from npmmirror.pipeline.in_work import InWork
-from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Done, Job, Result
+from npmmirror.pipeline.job import PACKUMENT, Bundle, Done, Job, Result
+from npmmirror.pipeline.leftovers import (
+    Leftovers,
+    dead_letters,
+    is_for_the_row,
+    is_met,
+    is_there,
+    packument_row,
+)
 from npmmirror.pipeline.look import Look, Looker
 from npmmirror.pipeline.manifests import CapturedManifests
 from npmmirror.pipeline.pause import Pause
-from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
-from npmmirror.pipeline.second_looks import (
-    BELIEVED_SOON,
-    LOOKS,
-    STALE,
-    STILL_THERE,
-    next_look,
-)
 from npmmirror.pipeline.selecting import Selector
 from npmmirror.pipeline.tarballs import Claim, TarballFetcher
 from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
-from npmmirror.staleness import is_stale
 
 BUG = "bug"
 SUDDEN_DEATHS = "sudden_deaths"
@@ -85,7 +82,7 @@ class Fetcher:
         self._tarballs = tarballs
         self._attestations = attestations
         self._index = index
-        self._schedule = schedule
+        self._leftovers = Leftovers(schedule)
         self._clock = clock
         self._host = host
         self._disk = disk
@@ -210,13 +207,12 @@ class Fetcher:
         log.error("set_aside", reason=SUDDEN_DEATHS)
         detail = "the process died again and again while this package was in work"
         done = self._not_done(job, Failed(SUDDEN_DEATHS, None, detail))
-        dead = tuple(replace(row, not_before=None) for row in done.work.put)
-        return replace(done, work=replace(done.work, put=dead))
+        return replace(done, work=dead_letters(done.work))
 
     def _not_done(self, job: Job, failed: Failed) -> Done:
         """Nothing came of a job: all that it took on is to be tried again."""
         missed: list[TarballOutcome] = [MissedTarball(v, failed) for v in job.tarball_rows]
-        return self._done(job, Look(failed, None), [], missed, settled=_is_for_the_row(job))
+        return self._done(job, Look(failed, None), [], missed, settled=is_for_the_row(job))
 
     async def _catch_up(self, job: Job) -> None:
         """Take on the packument's row of a later change, where that is what is left of it.
@@ -225,8 +221,7 @@ class Fetcher:
         followed by one that is finished, and may stand on the work list: this one is no reason to
         take it off.
         """
-        rows = await self._index.work_of(job.package)
-        row = next((row for row in rows if row.item == PACKUMENT), None)
+        row = packument_row(await self._index.work_of(job.package))
         change = job.change
         if row is None or change is None or not is_later(row.rev, change.rev):
             return
@@ -239,7 +234,7 @@ class Fetcher:
         settings = self._selector.settings(job)
         if isinstance(settings, Drop):
             look = await self._unwanted(job, settings)
-            return self._done(job, look, [], [], settled=_is_for_the_row(job))
+            return self._done(job, look, [], [], settled=is_for_the_row(job))
         if job.overtaken:
             await self._catch_up(job)
         known = None if job.unseen else await self._index.known(job.package)
@@ -258,8 +253,10 @@ class Fetcher:
             outcomes += self._selector.refused(job, look, settings)
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
-            if not settled and _is_there(look):
-                rows = [*rows, *await self._contradicted(job)]
+            if not settled and is_there(look):
+                # A person was given a document: that is a contrary word.
+                standing = await self._index.work_of(job.package)
+                rows = [*rows, *self._leftovers.contradicted(standing)]
             return self._done(job, look, wanted, outcomes, rows, settled=settled, bundles=bundles)
         except BaseException:
             if look.release is not None:
@@ -339,26 +336,12 @@ class Fetcher:
         A row stands for an announced change. A person who asks meanwhile may fail, or be given the
         document of before: neither is what was announced.
         """
-        if _is_for_the_row(job):
+        if is_for_the_row(job):
             return True
         if not job.document or isinstance(look.outcome, Failed):
             return False
-        rows = await self._index.work_of(job.package)
-        row = next((row for row in rows if row.item == PACKUMENT), None)
-        return row is None or _is_met(row, look)
-
-    async def _contradicted(self, job: Job) -> list[WorkItem]:
-        """The row that counts answers of "not there", where a person was given a document.
-
-        Counting starts over; what the feed says, that the package is deleted or has a newer
-        document, is looked after.
-        """
-        now, rows = self._schedule.now(), await self._index.work_of(job.package)
-        return [
-            replace(row, reason=_doubt(row), attempts=1, since=now, detail="")
-            for row in rows
-            if row.item == PACKUMENT and row.reason in ANSWERS
-        ]
+        row = packument_row(await self._index.work_of(job.package))
+        return row is None or is_met(row, look)
 
     def _done(
         self,
@@ -371,16 +354,9 @@ class Fetcher:
         settled: bool,
         bundles: Sequence[Bundle | MissedBundle] = (),
     ) -> Done:
-        tried = {outcome.version for outcome in outcomes}
-        put = [
-            *self._packument_row(job, look),
-            *(self._tarball_row(job, version, failed) for version, failed in _failures(outcomes)),
-            *(self._left(job, version) for version in wanted if version not in tried),
-            *(self._bundle_row(job, one) for one in bundles if isinstance(one, MissedBundle)),
-            *rows,
-        ]
-        kept = {row.item for row in put}
-        taken = {*job.work, *tried, *([PACKUMENT] if settled or look.gone else [])}
+        work = self._leftovers.work(
+            job, look, wanted, outcomes, settled=settled, bundles=bundles, rows=rows
+        )
         return Done(
             job=job,
             outcome=self._outcome(job, look),
@@ -392,7 +368,7 @@ class Fetcher:
             decided=look.decided,
             tarballs=tuple(outcomes),
             bundles=tuple(one for one in bundles if isinstance(one, Bundle)),
-            work=Work(put=tuple(put), done=tuple(taken - kept)),
+            work=work,
             seconds=self._seconds(job),
             release=look.release,
         )
@@ -414,126 +390,8 @@ class Fetcher:
             return Gone("unpublished")
         return Failed("no_such_version", None, ", ".join(unmet))
 
-    def _packument_row(self, job: Job, look: Look) -> list[WorkItem]:
-        """The row that has the packument tried again, where that failed."""
-        failed, row = look.outcome, job.work.get(PACKUMENT)
-        if look.again is not None:
-            return [look.again]
-        # What only a person asked for is that person's to ask for again.
-        if not isinstance(failed, Failed) or (job.change is None and row is None):
-            return []
-        attempts = self._document_attempts(job, failed)
-        retry_at = failed.retry_at
-        since = self._since(job, failed)
-        if retry_at is None and failed.counts:
-            retry_at = next_look(self._schedule, failed.reason, attempts, since)
-        elif retry_at is None:
-            retry_at = self._retry_at(attempts, failed)
-        change = job.change
-        return [
-            WorkItem(
-                job.package,
-                PACKUMENT,
-                failed.reason,
-                timestamp(retry_at) if retry_at is not None else None,
-                attempts,
-                rev=change.rev if change is not None else job.announced_rev,
-                seq=change.seq if change is not None else None,
-                since=timestamp(since),
-                detail=failed.detail,
-                deleted=change.deleted if change is not None else False,
-                origin=row.origin if row is not None else "",
-                announced_at=job.announced_at,
-            )
-        ]
-
-    @staticmethod
-    def _attempts(row: WorkItem | None, failed: Failed) -> int:
-        before = row.attempts if row is not None else 0
-        return before + (1 if failed.counts else 0)
-
-    def _document_attempts(self, job: Job, failed: Failed) -> int:
-        row = job.work.get(PACKUMENT)
-        if failed.reason in ANSWERS:  # counted by themselves
-            return 1 + answers_before(row, job.change)
-        if failed.reason in BELIEVED_SOON and (row is None or row.reason != failed.reason):
-            return 1  # the same: after so many the document is believed
-        return self._attempts(row, failed)
-
-    def _since(self, job: Job, failed: Failed) -> datetime:
-        """When the trouble with the document began: for some kinds, this very kind of it."""
-        row, now = job.work.get(PACKUMENT), self._clock.now()
-        if failed.reason in ANSWERS:
-            return first_answer(row, job.change, now)
-        if row is None or not row.since or (failed.reason in LOOKS and row.reason != failed.reason):
-            return now
-        return moment(row.since)
-
-    def _retry_at(self, attempts: int, failed: Failed) -> datetime | None:
-        if failed.counts:
-            return self._schedule.after(attempts)
-        return self._schedule.in_a_while(attempts)
-
-    def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
-        row = job.work.get(version)
-        attempts = self._attempts(row, failed)
-        retry_at = self._retry_at(attempts, failed)
-        return WorkItem(
-            job.package,
-            version,
-            failed.reason,
-            timestamp(retry_at) if retry_at is not None else None,
-            attempts,
-            since=row.since if row is not None and row.since else self._schedule.now(),
-            detail=failed.detail,
-        )
-
-    def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
-        """The row of a held version whose attestations are still to be had."""
-        if missed.failed is not None:
-            return self._tarball_row(job, missed.version, missed.failed)
-        now = self._schedule.now()
-        return WorkItem(job.package, missed.version, ATTESTATION, now, since=now)
-
-    def _left(self, job: Job, version: str) -> WorkItem:
-        """A tarball that this job had no time for: due at once."""
-        row = job.work.get(version)
-        now = self._schedule.now()
-        if row is not None:
-            return replace(row, not_before=now)
-        reason = ASKED if job.force and job.want is not None else WANTED
-        return WorkItem(job.package, version, reason, now, since=now)
-
 
 def _place(bug: Exception) -> str:
     """What tells bugs apart: the kind of exception, and where it was raised."""
     frame = traceback.extract_tb(bug.__traceback__)[-1]
     return f"{type(bug).__name__} in {frame.name}:{frame.lineno}"
-
-
-def _is_for_the_row(job: Job) -> bool:
-    """Whether the job takes the place of the packument's row, or has taken it on."""
-    return PACKUMENT in job.work or (job.document and job.change is not None)
-
-
-def _is_met(row: WorkItem, look: Look) -> bool:
-    """Whether the document found is the one that the row waits for."""
-    found = look.packument
-    return found is not None and not row.deleted and not is_stale(found, None, row.rev)
-
-
-def _is_there(look: Look) -> bool:
-    """Whether a document was given, be it one that is not believed."""
-    stale = isinstance(look.outcome, Failed) and look.outcome.reason == STALE
-    return stale or look.packument is not None
-
-
-def _doubt(row: WorkItem) -> str:
-    return STILL_THERE if row.deleted else STALE
-
-
-def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:
-    """The tarballs that are to be tried again."""
-    for outcome in outcomes:
-        if isinstance(outcome, MissedTarball) and isinstance(outcome.outcome, Failed):
-            yield outcome.version, outcome.outcome
