@@ -200,6 +200,18 @@ async def test_requests_that_are_none(served: Serve, sent: bytes) -> None:
         assert not re.search(rb"/(work|home|usr|tmp)/|Traceback|aiohttp", answer), answer
 
 
+async def test_a_prefix_that_looks_like_another_view_puts_nothing_into_it(served: Serve) -> None:
+    """What a proxy passes on of its clients' headers makes no answer of one view that of another."""
+    async with served(trusted_proxies=["127.0.0.0/8"]) as here:
+        await here.publish("a", "1.0.0")
+        for path in ("/a/latest", "/-/package/a/dist-tags"):
+            live = await here.ask(path, headers={"X-Forwarded-Prefix": "/-/raw"})
+            raw_view = await here.ask(f"/-/raw{path}")
+            assert live.headers["Etag"] != raw_view.headers["Etag"], path
+        tarball = (await here.ask("/-/raw/a/latest")).json["dist"]["tarball"]
+        assert not tarball.startswith(here.url)
+
+
 @pytest.mark.parametrize("host", ["", "a b", "x/../y", "[::1", "a" * 300, "mirror.example:port"])
 async def test_a_host_that_is_none(served: Serve, host: str) -> None:
     """Tarball URLs are never made of nonsense."""

@@ -53,7 +53,8 @@ class _OfDocument(Part):
         form = self._form(headers.get("Accept", ""))
         encoding = encoding_of(headers.get("Accept-Encoding", ""))
         view = asked.view
-        key = (asked.route, view.base, asked.name, asked.rest, form, encoding)
+        # The kind, too: a proxy may tell of a prefix that looks like another view.
+        key = (asked.route, view.kind, view.base, asked.name, asked.rest, form, encoding)
         found = self._ready.known(key)
         if found is None:
             found = await self._ready.made(
@@ -94,7 +95,8 @@ class _OfDocument(Part):
             written = self._write(asked, form, document, shown)
         if written is None:
             return self._not_found()
-        made_of = (form.value, asked.view.base, asked.rest, asked.route.value)
+        view = asked.view
+        made_of = (form.value, view.kind.value, view.base, asked.rest, asked.route.value)
         revision = bytes.fromhex(stand.revision.sha256)
         etag = weak_etag(revision, shown.mark, *(part.encode() for part in made_of))
         content, encoding = encoded(written, encoding)
