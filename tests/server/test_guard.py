@@ -74,6 +74,16 @@ async def test_the_access_log_has_no_token(served: Serve) -> None:
         assert TOKEN not in str(lines)
 
 
+async def test_the_access_log_has_no_password_of_an_address(served: Serve) -> None:
+    """A request may name the whole address, with a password in it."""
+    async with served(access_log=True) as here:
+        asked = b"GET http://me:%s@h/none HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        with structlog.testing.capture_logs() as lines:
+            assert b" 404 " in await raw(here.url, asked % TOKEN.encode())
+        assert [line["path"] for line in lines if line["event"] == "request"] == ["/none"]
+        assert TOKEN not in str(lines)
+
+
 async def test_too_many_requests_at_once(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is over the limit is told to come again, and what is ready is not held up."""
     async with served(max_requests=1) as here:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from npmmirror.errors import NpmmirrorError
 from npmmirror.server.answers import NAME, error
-from npmmirror.server.asked import NOT_FOUND, Asked, Refused, Route, ViewKind, parse
+from npmmirror.server.asked import NOT_FOUND, Asked, Refused, Route, ViewKind, parse, without_origin
 from npmmirror.server.fixed import PingPart, WhoamiPart, advisories, audits
 from npmmirror.server.guard import READING, Tokens, read_only
 from npmmirror.server.live import LiveStock, LiveTarballPart
@@ -110,7 +110,7 @@ class App:
             "request",
             peer=self._addresses.peer(request),
             method=request.method,
-            path=request.raw_path.partition("?")[0],
+            path=without_origin(request.raw_path).partition("?")[0],
             status=answer.status,
             bytes=answer.content_length,
             milliseconds=round(seconds * 1000, 3),

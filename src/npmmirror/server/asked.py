@@ -119,8 +119,7 @@ def parse(raw: str, base: str = "") -> Asked | Refused:
     """
     if len(raw) > MAX_PATH:
         return _TOO_LONG
-    target = _ORIGIN.sub("", raw, count=1) if raw[:1] != "/" else raw
-    path, _, query = target.partition("?")
+    path, _, query = without_origin(raw).partition("?")
     path = path.partition("#")[0]
     segments = _segments(path)
     if segments is None:
@@ -129,6 +128,11 @@ def parse(raw: str, base: str = "") -> Asked | Refused:
     if isinstance(found, Asked) and not _is_name(found.name):
         return NOT_FOUND
     return found
+
+
+def without_origin(raw: str) -> str:
+    """A request's target from its path on: some name the server, too, and a password for it."""
+    return raw if raw.startswith("/") else _ORIGIN.sub("", raw, count=1)
 
 
 def _is_name(name: str) -> bool:
