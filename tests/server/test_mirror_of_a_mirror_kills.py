@@ -13,7 +13,7 @@ from npmmirror.testing.remote import RemoteUpstream
 from tests.kill.daemon_process import DEADLINE_SECONDS, MirrorDaemon
 from tests.kill.endstate import leftovers, read
 from tests.kill.trial import unreadable
-from tests.server.chain import differences, free_port, held
+from tests.server.chain import Held, differences, free_port, held
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(180)]
 
@@ -43,10 +43,19 @@ class Between:
         return self.upstream.do(what, **words)
 
 
+def apart_of(first: Held, second: Held) -> list[str]:
+    """How they differ, but for removed packages that the second never saw."""
+    seen = {name: one for name, one in first.items() if name in second or one[0] != "removed"}
+    return differences(seen, second)
+
+
 def wait_until_alike(first: MirrorDaemon, second: MirrorDaemon) -> None:
-    """Wait until the second mirror has what the first one has, byte for byte."""
+    """Wait until the second mirror has what the first one has, byte for byte.
+
+    What upstream removed before the second had a look at it is in the first alone.
+    """
     began = time.monotonic()
-    while apart := differences(held(first.data_dir), held(second.data_dir)):
+    while apart := apart_of(held(first.data_dir), held(second.data_dir)):
         assert time.monotonic() - began < DEADLINE_SECONDS, f"{apart}\n{second.tail()}"
         time.sleep(0.05)
 

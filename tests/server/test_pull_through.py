@@ -166,12 +166,13 @@ async def test_what_is_not_verified_has_no_good_ending(
 
 
 async def test_wrong_bytes_that_come_right_the_second_time_are_stored(pull: Pull) -> None:
-    """The client that had a part of the wrong ones is cut all the same."""
+    """A client that had a part of the wrong ones is cut; one that had none yet gets the right ones."""
     async with pull() as pulled:
         tarball = pulled.publish("a")
         await pulled.mirror.at_head()
         pulled.upstream.fault("tarball", Altered(), name="a", times=1)
-        assert (await pulled.tarball("a")).broken
+        got = await pulled.tarball("a")
+        assert got.broken or got.body == tarball
         await pulled.until_held("a")
         assert (await pulled.tarball("a")).body == tarball
 

@@ -246,7 +246,7 @@ class Fetcher:
             look = Look(Mirrored(changed=False), known)
         try:
             wanted = await self._wanted(job, look, settings)
-            claims = await self._claims(job, look, wanted[: self._per_job])
+            claims = await self._claims(job, look, self._now(job, wanted))
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
             self._selector.learn(outcomes)
             bundles = await self._attestations.fetch(job, look, outcomes)
@@ -262,6 +262,12 @@ class Fetcher:
             if look.release is not None:
                 look.release()
             raise
+
+    def _now(self, job: Job, wanted: list[str]) -> list[str]:
+        """Those to fetch in this job. A client waits for its end: then what it asked for alone."""
+        if job.express:
+            wanted = [version for version in wanted if version in job.work]
+        return wanted[: self._per_job]
 
     async def _unwanted(self, job: Job, drop: Drop) -> Look:
         """Nothing is looked at; what the operator decided about a held removal is done all the same."""
