@@ -1,6 +1,7 @@
 """What the signatures of versions are worth."""
 
 import base64
+import json
 from typing import Any
 
 import orjson
@@ -71,7 +72,7 @@ def document(
 ) -> Packument:
     times = {} if at is None else {"1.0.0": at}
     said = {"name": name, "time": times, "versions": {"1.0.0": {"name": name, "dist": dist}}}
-    return Packument.parse(orjson.dumps(said), name=name)
+    return Packument.parse(json.dumps(said).encode(), name=name)  # integers of any size
 
 
 def verdict(
