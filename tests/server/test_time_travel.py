@@ -110,7 +110,7 @@ async def test_a_moment_that_cannot_be_told_of_is_refused(served: Serve) -> None
     async with served() as here:
         await here.publish("a", "1.0.0")
         for moment, word in REFUSED:
-            for path in ("a", "a/1.0.0", "a/-/a-1.0.0.tgz"):
+            for path in ("a", "a/1.0.0", "a/-/a-1.0.0.tgz", "-/ping", "-/whoami", "-/v1/search"):
                 answer = await then(here, moment, path)
                 assert answer.status == 400, moment
                 assert word in answer.json["error"]

@@ -122,15 +122,17 @@ def table(resources: Resources, app: App) -> dict[tuple[ViewKind, Route], Part]:
     """Which part answers which route of which view. Here other parts are hung in."""
     parts: dict[tuple[ViewKind, Route], Part] = {}
     parts |= _live(resources)
-    parts |= past_parts(resources, resources.visibility.past) | raw_parts(resources)
+    shared: dict[Route, Part] = {
+        Route.SEARCH: SearchPart(resources),
+        Route.PING: PingPart(lambda: app.draining),
+        Route.WHOAMI: WhoamiPart(),
+        Route.ADVISORIES: advisories(resources.section.client_seconds),
+        Route.AUDIT: audits(resources.section.client_seconds),
+    }
+    parts |= past_parts(resources, resources.visibility.past, shared) | raw_parts(resources)
+    for view in (ViewKind.LIVE, ViewKind.RAW):
+        parts |= {(view, route): part for route, part in shared.items()}
     parts[ViewKind.LIVE, Route.REPLICATE] = app.replication
-    search = SearchPart(resources)
-    for view in ViewKind:
-        parts[view, Route.SEARCH] = search
-        parts[view, Route.PING] = PingPart(lambda: app.draining)
-        parts[view, Route.WHOAMI] = WhoamiPart()
-        parts[view, Route.ADVISORIES] = advisories(resources.section.client_seconds)
-        parts[view, Route.AUDIT] = audits(resources.section.client_seconds)
     return parts
 
 

@@ -1,5 +1,6 @@
 """The parts of the two views beside the registry of now: byte for byte, and any day of the past."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -26,11 +27,15 @@ _PAST: Final = ViewKind.PAST
 _RAW: Final = ViewKind.RAW
 
 
-def past_parts(resources: Resources, visible: Visible) -> Parts:
-    """`/-/at/<time or seq:N>/`; `visible` says what is shown of a document, as of now."""
+def past_parts(resources: Resources, visible: Visible, shared: Mapping[Route, Part]) -> Parts:
+    """`/-/at/<time or seq:N>/`; `visible` says what is shown of a document, as of now.
+
+    `shared` are the parts of all views: what they answer is of now, where the moment is one at all.
+    """
     moments = Moments(resources.stock)
     past = PastStock(resources.stock, moments, Claims(resources.stock, resources.threads))
     parts: dict[Route, Part] = {
+        **shared,
         Route.PACKUMENT: PackumentPart(resources, past.stand, visible),
         Route.MANIFEST: ManifestPart(resources, past.stand, visible),
         Route.DIST_TAGS: DistTagsPart(resources, past.stand, visible),
