@@ -34,6 +34,14 @@ async def test_nothing_can_be_changed(served: Serve, method: str) -> None:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+async def test_what_is_asked_by_post_says_so(served: Serve, method: str) -> None:
+    """It named GET and HEAD, which it does not take."""
+    async with served() as here:
+        answer = await here.ask("/-/npm/v1/security/audits/quick", method)
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
 async def test_head_is_get_without_the_body(served: Serve) -> None:
     """The same headers, of documents and tarballs alike."""
     async with served() as here:

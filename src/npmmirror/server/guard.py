@@ -49,6 +49,11 @@ def _token(header: str) -> bytes | None:
         return None
 
 
+def only_posted(method: str) -> web.Response:
+    """The answer to whoever asks otherwise what is asked by POST."""
+    return error(405, f"This is asked by POST, not by {method[:20]}", Allow="POST")
+
+
 def read_only(method: str) -> web.Response:
     """The answer to whoever wants to change something."""
     return error(405, f"This mirror is read-only: {method[:20]} is not served", Allow="GET, HEAD")
