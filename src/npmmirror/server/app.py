@@ -11,7 +11,7 @@ from npmmirror.errors import NpmmirrorError
 from npmmirror.server.answers import NAME, error
 from npmmirror.server.asked import NOT_FOUND, Asked, Refused, Route, ViewKind, parse, without_origin
 from npmmirror.server.fixed import PingPart, WhoamiPart, advisories, audits
-from npmmirror.server.guard import READING, Tokens, only_posted, read_only
+from npmmirror.server.guard import POSTING, READING, Tokens, only_posted, read_only
 from npmmirror.server.live import LiveStock, LiveTarballPart
 from npmmirror.server.pulled_tarballs import RefusedError, refusal
 from npmmirror.server.registry import DistTagsPart, ManifestPart, PackumentPart
@@ -63,11 +63,8 @@ class App:
         asked = self._asked(request)
         if isinstance(asked, Refused):
             return error(asked.status, asked.error)
-        if asked.route in POSTED:
-            if request.method != "POST":
-                return only_posted(request.method)
-        elif request.method not in READING:
-            return read_only(request.method)
+        if request.method not in (POSTING if asked.route in POSTED else READING):
+            return (only_posted if asked.route in POSTED else read_only)(request.method)
         part = self._parts.get((asked.view.kind, asked.route))
         if part is None:
             return error(NOT_FOUND.status, NOT_FOUND.error)

@@ -12,6 +12,7 @@ from aiohttp import web
 from npmmirror.server.answers import error
 
 READING: Final = frozenset({"GET", "HEAD"})
+POSTING: Final = frozenset({"POST"})
 
 
 class Tokens:
