@@ -14,11 +14,11 @@ from urllib.request import Request, urlopen
 
 from benchmarks.catchup import standing, wait_for
 from benchmarks.serving.contestants import verdaccio
-from benchmarks.serving.subjects import PACKUMENTS, TARBALL_PACKAGE
+from benchmarks.serving.subjects import PACKUMENTS, TARBALLS
 from npmmirror.testing.remote import RemoteUpstream
 
-NAMES = (*PACKUMENTS, TARBALL_PACKAGE)
-FIXED = 4
+NAMES = (*PACKUMENTS, *TARBALLS)
+FIXED = len(NAMES)
 """Packages of the upstream beside the small ones."""
 
 _CONFIG = """

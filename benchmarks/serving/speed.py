@@ -24,7 +24,7 @@ from benchmarks.serving.contestants import (
     others,
 )
 from benchmarks.serving.publishing import got_json, published, synced
-from benchmarks.serving.subjects import TARBALL_PACKAGE, Subject, subjects
+from benchmarks.serving.subjects import TARBALLS, Subject, subjects
 
 WARM_SECONDS = 1
 OF_BARE = 0.5
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, directory: Path, missing: frozenset[str
             for name, start in mirrored(config).items()
             if name not in left_out
         ]
-        versions = got_json(f"{servers[0].url}/{TARBALL_PACKAGE}")["versions"]
+        versions = {name: got_json(f"{servers[0].url}/{name}")["versions"] for name in TARBALLS}
         asked = [each for each in subjects(versions) if each.kind in options.answers]
         answers.keep(servers[0], subjects(versions), bodies)
         starting: dict[str, Starting] = dict(others(directory, bodies))
@@ -140,7 +140,7 @@ def command(
     for name, value in subject.headers.items():
         words += ["-H", f"{name}: {value}"]
     if len(subject.paths) > 1:
-        script = directory / "turns.lua"
+        script = directory / f"{Path(subject.paths[0]).parts[1]}.lua"
         script.write_text(_TURNS.replace("PATHS", ", ".join(f'"{path}"' for path in subject.paths)))
         words += ["-s", str(script)]
     return words

@@ -11,10 +11,11 @@ PACKUMENTS: Final[Mapping[str, int]] = {
     "weighs-500-kb": 500_000,
 }
 """Packages, and the bytes of their abbreviated packuments."""
-TARBALL_PACKAGE: Final = "tarball-of-150-kb"
-TARBALL_BYTES: Final = 150_000
-TARBALLS: Final = 64
-"""Versions of that package, asked for in turn."""
+TARBALLS: Final[Mapping[str, tuple[int, int]]] = {
+    "tarball-of-150-kb": (150_000, 64),
+    "tarball-of-20-mb": (20_000_000, 4),
+}
+"""Packages, the bytes of each of their tarballs, and how many versions are asked for in turn."""
 ABBREVIATED: Final = "application/vnd.npm.install-v1+json"
 ACCEPT: Final = f"{ABBREVIATED}; q=1.0, application/json; q=0.8, */*"
 """As npm asks while it installs."""
@@ -45,16 +46,19 @@ class Subject:
         return "tarballs" if self.is_tarball else "gzip" if self.is_zipped else "plain"
 
 
-def subjects(tarball_versions: Iterable[str]) -> list[Subject]:
-    """All of them, in the order of the table."""
+def subjects(versions: Mapping[str, Iterable[str]]) -> list[Subject]:
+    """All of them, in the order of the table; `versions` are those of each of `TARBALLS`."""
     found = [
         Subject(f"{size // 1000} KB{words}", (f"/{name}",), {"Accept": ACCEPT, **more}, goal)
         for (name, size), goal in zip(PACKUMENTS.items(), (10.0, 20.0, 50.0), strict=True)
         for words, more in (("", {}), (", gzip", {"Accept-Encoding": "gzip"}))
     ]
-    beginning = f"/{TARBALL_PACKAGE}/-/{TARBALL_PACKAGE}"
-    paths = tuple(f"{beginning}-{version}.tgz" for version in tarball_versions)
-    return [*found, Subject(f"{TARBALLS} tarballs, 150 KB", paths, {}, 3.0)]
+    for name, (size, count) in TARBALLS.items():
+        paths = tuple(f"/{name}/-/{name}-{version}.tgz" for version in versions[name])
+        amount = f"{size // 1_000_000} MB" if size >= 1_000_000 else f"{size // 1000} KB"
+        goal = 3.0 if size < 1_000_000 else 1.0  # with large ones the kernel's copying is all
+        found.append(Subject(f"{count} tarballs, {amount}", paths, {}, goal))
+    return found
 
 
 def small_name(number: int) -> str:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.upstream NAMES
 
-Packages whose abbreviated packuments have the sizes to be measured, one with tarballs of 150 KB,
-and so many small ones. All are in the feed.
+Packages whose abbreviated packuments, or whose tarballs, have the sizes to be measured, and so many
+small ones. All are in the feed.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ import uvloop
 
 from benchmarks.serving.subjects import (
     PACKUMENTS,
-    TARBALL_BYTES,
-    TARBALL_PACKAGE,
     TARBALLS,
     small_name,
 )
@@ -38,9 +36,9 @@ def filled(names: int) -> ScriptedRegistry:
     registry = ScriptedRegistry()
     for name, size in PACKUMENTS.items():
         registry.publish_all(name, islice(releases(name), versions_for(name, size)))
-    life = Life(TARBALL_PACKAGE, TARBALL_PACKAGE, dependencies=6)
-    large = [life.release(TARBALL_BYTES) for _ in range(TARBALLS)]
-    registry.publish_all(TARBALL_PACKAGE, large)
+    for name, (size, count) in TARBALLS.items():
+        life = Life(name, name, dependencies=6)
+        registry.publish_all(name, [life.release(size) for _ in range(count)])
     dice = Random(7)
     for number in range(names):
         name = small_name(number)

@@ -143,8 +143,8 @@ async def test_connections_beyond_the_limit_are_told_so_and_closed(served: Serve
 async def test_connections_leave_files_for_the_mirror(
     served: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They take a third of the process's descriptors at most."""
-    monkeypatch.setattr(listener, "_descriptors", lambda: 6)
+    """They take a quarter of the process's descriptors at most: one may need three."""
+    monkeypatch.setattr(listener, "_descriptors", lambda: 8)
     async with served() as here:
         host, port = here.url.removeprefix("http://").rsplit(":", 1)
         held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]

@@ -3,11 +3,9 @@
 import asyncio
 import errno
 import resource
-import socket
-import struct
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -16,12 +14,12 @@ from aiohttp import web
 
 from npmmirror.config import ServerSection
 from npmmirror.errors import NpmmirrorError
-from npmmirror.server.answers import NAME, error
 from npmmirror.server.app import App
+from npmmirror.server.connection import Connection
+from npmmirror.server.cutting import cut_idle
 
 CLOSING_SECONDS: Final = 10.0
 """How long answers under way may take once the server closes."""
-WATCH_SECONDS: Final = 5.0
 MAX_HEADER: Final = 8190
 MAX_HEADERS: Final = 64
 LINGER_SECONDS: Final = 2.0
@@ -38,30 +36,6 @@ class AddressTakenError(NpmmirrorError):
     """The address cannot be listened on."""
 
 
-class _Connection(web.RequestHandler):
-    """Tells of errors as the rest of the server does."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """See `web.RequestHandler`: what is no HTTP (4xx), or a bug of ours."""
-        del message  # it may quote what the client sent
-        if isinstance(exc, ConnectionError):  # the client has gone
-            raise ConnectionResetError("the connection is lost") from exc
-        if status >= 500:
-            log.error("bug", command=f"{request.method} {request.raw_path}", exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("a part of another answer is sent already")
-        answer = error(status, "Bad request" if status < 500 else "Internal server error")
-        answer.headers["Server"] = NAME
-        answer.force_close()
-        return answer
-
-
 class _Server(web.Server):
     """Closes connections beyond a number at once."""
 
@@ -76,11 +50,11 @@ class _Server(web.Server):
             max_headers=MAX_HEADERS,
             lingering_time=LINGER_SECONDS,
         )
-        self._most = min(section.max_connections, _descriptors() // 3)
+        self._most = min(section.max_connections, _descriptors() // 4)
 
     def __call__(self) -> web.RequestHandler:
         """See `web.Server`."""
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """See `web.Server`."""
@@ -115,7 +89,7 @@ class Listener:
         try:
             await self._listen(runner)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch, server)
+                tasks.start_soon(cut_idle, server, self._section.client_seconds)
                 try:
                     yield [_url(address) for address in runner.addresses]
                 finally:
@@ -134,52 +108,11 @@ class Listener:
         except OSError as fault:
             raise AddressTakenError(_why(self._section.listen, fault)) from fault
 
-    async def _watch(self, server: web.Server) -> None:
-        """Cut off clients that take nothing of their answers."""
-        stalled: dict[web.RequestHandler, tuple[int, float]] = {}
-        while True:
-            await anyio.sleep(min(WATCH_SECONDS, self._section.client_seconds / 4))
-            now, seen = anyio.current_time(), {}
-            for connection in server.connections:
-                waiting = _waiting(connection)
-                if not waiting:
-                    continue
-                before = stalled.get(connection)
-                since = before[1] if before is not None and before[0] == waiting else now
-                if now - since >= self._section.client_seconds:
-                    _cut(connection)
-                else:
-                    seen[connection] = (waiting, since)
-            stalled = seen
-
 
 def _descriptors() -> int:
-    """How many files the process may have open; a connection that gets a tarball takes two."""
+    """How many files the process may have open; a connection that gets a tarball takes three."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-def _waiting(connection: web.RequestHandler) -> int:
-    """The bytes that a client has not taken yet."""
-    transport = _transport(connection)
-    return 0 if transport is None else transport.get_write_buffer_size()
-
-
-def _cut(connection: web.RequestHandler) -> None:
-    transport = _transport(connection)
-    if transport is None:
-        return
-    peer = transport.get_extra_info("peername")
-    log.debug("client_cut_off", peer=str(peer[0]) if isinstance(peer, tuple) else "")
-    # Else the system, too, would wait for the client to take what is on its way.
-    with suppress(OSError):
-        at_once = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-    transport.abort()
-
-
-def _transport(connection: web.RequestHandler) -> asyncio.Transport | None:
-    return connection.transport
 
 
 def _url(address: tuple[str, int]) -> str:

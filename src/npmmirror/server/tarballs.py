@@ -16,16 +16,18 @@ from npmmirror.server.answers import NAME, Ready, error, matches, send
 from npmmirror.server.asked import Asked
 from npmmirror.server.ranges import span_of
 from npmmirror.server.resources import Part, Resources
+from npmmirror.server.sendfile import send_file
 from npmmirror.server.stand import HeldTarball
 from npmmirror.server.stock import version_of_file
 from npmmirror.server.visibility import Verdict
 
 AT_ONCE: Final = 1 << 20
-"""Files up to this size are read in one call; larger ones in pieces of it.
+"""Files up to this size are kept with the ready answers once they are asked for again.
 
-Those are also the ones that are kept with the ready answers once they are asked for again: whoever
-reads each tarball once, as another mirror does, pushes nothing out.
+Whoever reads each tarball once, as another mirror does, pushes nothing out.
 """
+READ: Final = 64 << 10
+"""Spans up to this size are read and written; larger ones never come into this process."""
 REMEMBERED: Final = 4096
 """Tarballs of which it is remembered that they were asked for."""
 TYPE: Final = "application/octet-stream"
@@ -41,10 +43,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file, positioned; `first` are the first bytes of the span. None, if they are all of it."""
+    """An open file; or, where the span is a small one, all bytes of it."""
 
     file: FileIO | None
-    first: bytes
+    whole: bytes
 
 
 class _NotKeptError(Exception):
@@ -84,13 +86,13 @@ class TarballPart(Part):
         if held is None or held.size > AT_ONCE or self._withholds(asked, held):
             raise _NotKeptError
         try:
-            opened = await self._files.run(
-                _open, self._packages + held.path, held.size, (0, held.size)
+            whole = await self._files.run(
+                _read, self._packages + held.path, held.size, (0, held.size)
             )
         except OSError as fault:
             raise _NotKeptError from fault
         headers = CIMultiDict({**self._headers(held), "Content-Type": TYPE})
-        return Ready(opened.first, headers, headers["ETag"])
+        return Ready(whole, headers, headers["ETag"])
 
     async def _from_disk(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         held = await self._finding(asked)
@@ -133,58 +135,44 @@ class TarballPart(Part):
         if span != (0, held.size):
             headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{held.size}"
             status = 206
-        try:
-            opened = await self._files.run(_open, self._packages + held.path, held.size, span)
-        except OSError as fault:
-            log.error(  # noqa: TRY400 - no bug of ours
-                "tarball_unreadable",
-                package=asked.name,
-                version=held.version,
-                error=fault.strerror or str(fault),
-            )
-            return error(503, "The tarball cannot be read now", Retry_After="60")
+        response = web.StreamResponse(status=status, headers={**headers, "Server": NAME})
         if status == 200 and held.size <= AT_ONCE and self._ready.takes(held.size):
             self._note(asked)
-        return await self._delivered(request, opened, status, headers, span[1] - span[0])
+        try:
+            return await self._of_file(request, response, held, span)
+        except OSError as fault:
+            if isinstance(fault, ConnectionError):
+                raise
+            return _unreadable(asked, held, fault, response)
+
+    async def _of_file(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        held: HeldTarball,
+        span: tuple[int, int],
+    ) -> web.StreamResponse:
+        opened = await self._files.run(_open, self._packages + held.path, held.size, span)
+        if opened.file is None:
+            return web.Response(
+                body=opened.whole,
+                status=response.status,
+                headers=response.headers,
+                content_type=TYPE,
+            )
+        response.content_type = TYPE
+        response.content_length = span[1] - span[0]
+        if request.method == "HEAD":
+            await self._files.run(opened.file.close)
+            await response.prepare(request)
+        else:
+            await send_file(request, response, opened.file, span, self._files)
+        return response
 
     def _note(self, asked: Asked) -> None:
         if len(self._sent_once) >= REMEMBERED:
             del self._sent_once[next(iter(self._sent_once))]
         self._sent_once[_key(asked)] = None
-
-    async def _delivered(
-        self,
-        request: web.BaseRequest,
-        opened: _Opened,
-        status: int,
-        headers: dict[str, str],
-        length: int,
-    ) -> web.StreamResponse:
-        if opened.file is None:
-            return web.Response(
-                body=opened.first, status=status, headers=headers, content_type=TYPE
-            )
-        with opened.file as file:
-            response = web.StreamResponse(status=status, headers={**headers, "Server": NAME})
-            response.content_type = TYPE
-            response.content_length = length
-            await response.prepare(request)
-            if request.method == "HEAD":
-                return response
-            await self._stream(response, file, opened.first, length)
-        return response
-
-    async def _stream(
-        self, response: web.StreamResponse, file: FileIO, first: bytes, length: int
-    ) -> None:
-        chunk, left = first, length
-        while chunk:
-            await response.write(chunk)
-            left -= len(chunk)
-            chunk = await self._files.run(file.read, min(left, AT_ONCE)) if left else b""
-        if left:
-            raise ConnectionResetError("the file became shorter")  # never a good ending
-        await response.write_eof()
 
     def _headers(self, held: HeldTarball) -> dict[str, str]:
         return {
@@ -199,45 +187,53 @@ def _key(asked: Asked) -> Hashable:
     return asked.route, view.kind, view.bound, asked.name, asked.rest
 
 
+def _unreadable(
+    asked: Asked, held: HeldTarball, fault: OSError, response: web.StreamResponse
+) -> web.Response:
+    log.error(
+        "tarball_unreadable",
+        package=asked.name,
+        version=held.version,
+        error=fault.strerror or str(fault),
+    )
+    if response.prepared:  # never a good ending
+        raise ConnectionResetError("the tarball cannot be read on") from fault
+    return error(503, "The tarball cannot be read now", Retry_After="60")
+
+
 def _open(path: str, size: int, span: tuple[int, int]) -> _Opened:
-    """In a thread: the file at the beginning of the span.
+    """In a thread: the file, or what is asked of it.
 
     Raises:
         OSError: it is not there, or not as long as it was.
     """
-    if span == (0, size) and size <= AT_ONCE:
-        return _Opened(None, _whole(path, size))
+    if span[1] - span[0] <= READ:
+        return _Opened(None, _read(path, size, span))
     file = FileIO(path)
     try:
-        _check_size(file, size)
-        file.seek(span[0])
-        length = span[1] - span[0]
-        first = _read(file, min(length, AT_ONCE))
-        if len(first) < length:
-            return _Opened(file, first)
+        _check_size(os.fstat(file.fileno()).st_size, size)
     except BaseException:
         file.close()
         raise
-    file.close()  # here, for a disk may hang
-    return _Opened(None, first)
+    return _Opened(file, b"")
 
 
-def _whole(path: str, size: int) -> bytes:
+def _read(path: str, size: int, span: tuple[int, int]) -> bytes:
     # Each call lets go of the interpreter's lock and waits for it again: no more calls than needed.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found = os.pread(file, size + 1, 0)
+        start, end = span
+        if span != (0, size):
+            _check_size(os.fstat(file).st_size, size)
+        else:
+            end += 1  # a file that has become longer is found out without another call
+        found = os.pread(file, end - start, start)
+        _check_size(len(found), span[1] - start)
+        return found
     finally:
         os.close(file)
-    if len(found) != size:
+
+
+def _check_size(found: int, size: int) -> None:
+    if found != size:
         raise OSError(ANOTHER_SIZE)
-    return found
-
-
-def _check_size(file: FileIO, size: int) -> None:
-    if os.fstat(file.fileno()).st_size != size:
-        raise OSError(ANOTHER_SIZE)
-
-
-def _read(file: FileIO, length: int) -> bytes:
-    return file.read(length) or b""
