@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from npmmirror.archive import DiskFaultError, TarballStore, TarballTooLargeError
-from npmmirror.archive.tarballs import _Sink
+from npmmirror.archive.receiving import Sink
 from npmmirror.worker_threads import WorkerThreads
 
 pytestmark = pytest.mark.anyio
@@ -155,7 +155,7 @@ async def test_a_cancellation_while_a_thread_writes_leaves_nothing(
 
 async def test_a_write_that_comes_after_the_end_does_nothing(tmp_path: Path) -> None:
     """Of two threads the one that discards may be first: the other must not leave a file."""
-    sink = _Sink(tmp_path / "npmmirror-1.tgz", _Sha512())
+    sink = Sink(tmp_path / "npmmirror-1.tgz", _Sha512())
     sink.discard()
     sink.write([b"late"])
     sink.finish([b"later"])

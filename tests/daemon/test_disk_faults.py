@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from npmmirror.archive import log as capture_log, tarballs
+from npmmirror.archive import log as capture_log, receiving, tarballs
 from npmmirror.buffer.base import BufferUnavailableError
 from npmmirror.buffer.sqlite import SqliteBuffer
 from npmmirror.index import FeedNotes, IndexReader, IndexUnavailableError, IndexWriter
@@ -72,7 +72,7 @@ BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (tarballs, "write_at"),
+        (receiving, "write_at"),
         (capture_log, "write_at"),
         (os, "fdatasync"),
         (Path, "rename"),

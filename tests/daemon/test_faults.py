@@ -8,7 +8,8 @@ import pytest
 
 from npmmirror.daemon.run import run as run_daemon
 from npmmirror.pipeline import look
-from npmmirror.pipeline.tarballs import Claim, TarballFetcher
+from npmmirror.pipeline.intake import Claim
+from npmmirror.pipeline.tarballs import TarballFetcher
 from npmmirror.testing import faults
 from npmmirror.testing.faults import Fault
 from npmmirror.testing.oddities import Oddity, oddities

@@ -44,6 +44,8 @@ from npmmirror.policy import Policy, Settings
 
 async def main():
     async with ExaminerProcess(Path(sys.argv[1]), Policy(Settings("new"))) as process:
+        while not process._wire.was_ready:
+            await anyio.sleep(0.01)
         print("ready", flush=True)
         await anyio.sleep_forever()
 
@@ -290,6 +292,7 @@ async def test_it_ends_with_a_daemon_that_is_killed(tmp_path: Path) -> None:
         assert daemon.stdout is not None
         assert (await daemon.stdout.receive()).startswith(b"ready")
         [pid] = children(daemon.pid)
+        os.kill(pid, signal.SIGSTOP)  # it need not look at its connection for that
         daemon.kill()
     with anyio.fail_after(30):
         while is_examiner(pid):  # noqa: ASYNC110 - it has no parent that could be asked

@@ -15,8 +15,9 @@ from npmmirror.archive.errors import (
 from npmmirror.archive.log import CaptureLog
 from npmmirror.archive.marker import ENOUGH_HELD, Marker, TarballsAwayError
 from npmmirror.archive.reader import CaptureReader
+from npmmirror.archive.receiving import Staged, write_whole
 from npmmirror.archive.recovery import SetAside, Tip
-from npmmirror.archive.tarballs import Staged, TarballStore
+from npmmirror.archive.tarballs import TarballStore
 
 __all__ = [
     "ENOUGH_HELD",
@@ -41,4 +42,5 @@ __all__ = [
     "disk_faults",
     "make_directory",
     "needed_numbers",
+    "write_whole",
 ]

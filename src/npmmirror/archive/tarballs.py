@@ -4,53 +4,24 @@ import asyncio
 import errno
 import os
 import re
+import secrets
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from npmmirror.archive.disk import make_directory, sync_directory, write_at
 from npmmirror.archive.errors import TarballTooLargeError, disk_faults
 from npmmirror.archive.marker import MARKER, Marker
 from npmmirror.archive.publishing import INCOMING, publish
 from npmmirror.archive.quarantine import set_aside
+from npmmirror.archive.receiving import Elsewhere, Hasher, Sink, Staged, Watch
 from npmmirror.worker_threads import WorkerThreads
 
 GATHERED_BYTES = 1 << 20
 TRIED_BYTES = 1 << 16
 _PREFIX = "npmmirror-"
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-
-class Hasher(Protocol):
-    """What takes in the bytes of a tarball on their way (`npmmirror.integrity.Hasher`)."""
-
-    def update(self, chunk: bytes, /) -> None:
-        """Take in the next bytes."""
-        ...
-
-
-class Watch(Protocol):
-    """Who follows a file while it is received."""
-
-    @property
-    def eager(self) -> bool:
-        """Whether somebody reads it meanwhile, so that each piece is written as it comes."""
-        ...
-
-    def grew(self, size: int, /) -> None:
-        """So many bytes of it can be read now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A file received whole, under its temp name."""
-
-    path: Path
-    size: int
 
 
 class TarballStore:
@@ -86,6 +57,8 @@ class TarballStore:
         self._attached = False
         self._held: Sequence[str] = ()
         self.steps = 0
+        # A process of the daemon before this one may still be at work there.
+        self._life = secrets.token_hex(4)
 
     def prepare_staging(self) -> int:
         """At start: create staging and remove the temp files that a kill left; how many.
@@ -142,7 +115,7 @@ class TarballStore:
         """
         if not _TOKEN.fullmatch(token):
             raise ValueError(f"no token for a file name: {token!r}")
-        return self._staging / f"{_PREFIX}{token}{suffix}"
+        return self._staging / f"{_PREFIX}{self._life}-{token}{suffix}"
 
     async def receive(
         self,
@@ -152,19 +125,21 @@ class TarballStore:
         *,
         max_bytes: int,
         watch: Watch | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> Staged:
         """Write a body to staging and hash it on the way. It is not yet durable.
 
         `token` is unique among the files under way. On any failure, cancellation included, the
-        temp file is removed. `watch` is told on the event loop how much of it there is.
+        temp file is removed. `watch` is told on the event loop how much of it there is. A small
+        body that nobody waits for is offered to `elsewhere` first.
 
         Raises:
             TarballTooLargeError: more than `max_bytes` came.
             DiskFaultError: the disk refuses.
         """
-        sink = _Sink(self.temp_path(token, ".tgz"), hasher)
+        sink = Sink(self.temp_path(token, ".tgz"), hasher)
         try:
-            await self._take_in(sink, chunks, max_bytes, watch)
+            await self._take_in(sink, chunks, max_bytes, watch, elsewhere)
         except BaseException:
             # The thread may still be at work after a cancellation: the sink's lock lets it finish
             # first. A second cancellation ends only this wait, and the call is made all the same.
@@ -302,7 +277,12 @@ class TarballStore:
         return self._packages / path
 
     async def _take_in(
-        self, sink: "_Sink", chunks: AsyncIterator[bytes], max_bytes: int, watch: Watch | None
+        self,
+        sink: Sink,
+        chunks: AsyncIterator[bytes],
+        max_bytes: int,
+        watch: Watch | None,
+        elsewhere: Elsewhere | None,
     ) -> None:
         """Gather chunks and hand them over in few calls: a small file costs a single one.
 
@@ -322,7 +302,10 @@ class TarballStore:
                 gathered, waiting = [], 0
                 if watch is not None:
                     watch.grew(received)
-        await self._threads.run(sink.finish, gathered)
+        if elsewhere is None or waiting < received or not await elsewhere(sink.path, gathered):
+            await self._threads.run(sink.finish, gathered)
+        else:
+            sink.size = received
         if watch is not None:
             watch.grew(received)
 
@@ -334,51 +317,6 @@ def _try(path: Path) -> None:
                 write_at(file.fileno(), [bytes(TRIED_BYTES)], 0)
         finally:
             _unlink(path)
-
-
-class _Sink:
-    """A file being received. Its calls are made in threads, one after the other."""
-
-    def __init__(self, path: Path, hasher: Hasher) -> None:
-        self.path = path
-        self.size = 0
-        self._hasher = hasher
-        self._fd: int | None = None
-        self._lock = threading.Lock()
-        self._discarded = False
-
-    def write(self, chunks: list[bytes]) -> None:
-        """Hash and write what was gathered."""
-        with self._lock, disk_faults(self.path):
-            self._write(chunks)
-
-    def finish(self, chunks: list[bytes]) -> None:
-        """Hash and write the rest, and close the file."""
-        with self._lock, disk_faults(self.path):
-            self._write(chunks)
-            self._close()
-
-    def discard(self) -> None:
-        """Close and remove the file; a call that comes later does nothing."""
-        with self._lock, disk_faults(self.path):
-            self._discarded = True
-            self._close()
-            _unlink(self.path)
-
-    def _write(self, chunks: list[bytes]) -> None:
-        if self._discarded:
-            return
-        if self._fd is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o644)
-        data = b"".join(chunks)
-        self._hasher.update(data)
-        self.size = write_at(self._fd, [data], self.size)
-
-    def _close(self) -> None:
-        if self._fd is not None:
-            fd, self._fd = self._fd, None
-            os.close(fd)
 
 
 def _hash_file(path: Path, hasher: Hasher) -> int | None:

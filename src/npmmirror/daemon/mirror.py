@@ -335,6 +335,7 @@ class Mirror:
             max_bytes=policy.max_tarball_bytes,
             hash_length=storage.subdirectory_hash_length,
             arrivals=self.arrivals,
+            judge=self._beside,
         )
         return Fetcher(
             looker,

@@ -1,4 +1,4 @@
-"""The process that examines documents, as the daemon sees it.
+"""The process that examines documents and small tarballs, as the daemon sees it.
 
 What costs CPU in Python holds up the event loop, in whichever thread it runs, because of the
 interpreter's lock. And a document over which the interpreter dies takes that process with it, not
@@ -6,6 +6,7 @@ the daemon.
 """
 
 import asyncio
+import os
 import socket
 import sys
 from collections import deque
@@ -17,6 +18,7 @@ from typing import Final, Self, cast
 
 import anyio
 import structlog
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from npmmirror.archive import DiskFaultError
 from npmmirror.packument import NotAPackumentError
@@ -27,6 +29,7 @@ from npmmirror.pipeline.examining import (
     LENGTHS,
     Answered,
     Asked,
+    Brought,
     Choice,
     Failed,
     Faulted,
@@ -35,12 +38,15 @@ from npmmirror.pipeline.examining import (
     decode_reply,
     encode,
 )
+from npmmirror.pipeline.intake import Claim, Judgement
 from npmmirror.policy import Policy
 
 MOST_BYTES: Final = 1 << 20
 """Larger documents are examined by the daemon's threads: memory is bounded there."""
 ANSWER_SECONDS: Final = 60.0
-"""Who takes so long for such a document will never end, and is killed."""
+"""Who takes so long will never end, and is killed."""
+DIED: Final = "examiner_died"
+"""The reason where it died over a document or a tarball."""
 STARTS: Final = 3
 CLOSE_SECONDS: Final = 10.0
 """How long the process may take to end by itself."""
@@ -49,7 +55,11 @@ log = structlog.get_logger(__name__)
 
 
 class ExaminerDiedError(Exception):
-    """The process died over this document, or never came to its end."""
+    """The process died over this document or tarball, or never came to its end (`stuck`)."""
+
+    def __init__(self, *, stuck: bool = False) -> None:
+        super().__init__()
+        self.stuck = stuck
 
 
 class ExaminerBugError(Exception):
@@ -57,14 +67,14 @@ class ExaminerBugError(Exception):
 
 
 class _LostError(Exception):
-    """The process died over somebody else's document."""
+    """The process died over something else; this may be asked again."""
 
 
 class ExaminerProcess:
     """Asks the child. An async context manager, used from one event loop.
 
     A child that died is started again with the next question. Where several in a row never were
-    ready, there will be none: then documents are examined where the daemon runs.
+    ready, there will be none: then all is examined where the daemon runs.
     """
 
     def __init__(self, captures: Path, policy: Policy) -> None:
@@ -100,11 +110,41 @@ class ExaminerProcess:
             ExaminerDiedError: it died over this document.
             ExaminerBugError: it met a bug.
         """
-        asked = encode(Asked(question, self._policy.settings(question.name), tuple(rows)))
-        message = (LENGTHS.pack(len(asked), len(document)), asked, document)
+        asked = Asked(question, self._policy.settings(question.name), tuple(rows))
+        reply = await self._answer(asked, [document])
+        return None if reply is None else taken(reply, question.name)
+
+    async def take_in(
+        self, package: str, claim: Claim, path: Path, pieces: Sequence[bytes]
+    ) -> Judgement | None:
+        """See `npmmirror.pipeline.intake.Judge`. Once begun, it is waited for: a file is made.
+
+        Raises:
+            DiskFaultError: the disk refuses, or takes too long; a part of the file may be there.
+            ExaminerDiedError, ExaminerBugError: as `examine`, of this tarball.
+        """
+        file = os.fsencode(path)
+        asked = Brought(package, claim.version, claim.integrity, claim.shasum, claim.manifest, file)
+        try:
+            reply = await self._answer(asked, pieces, shield=True)
+        except ExaminerDiedError as died:
+            if died.stuck:  # no tarball of this size takes so long, but a disk may
+                raise DiskFaultError(f"no answer in {ANSWER_SECONDS:g} seconds: {path}") from died
+            raise
+        return None if reply is None else judged(reply)
+
+    async def _answer(
+        self, asked: Asked | Brought, pieces: Sequence[bytes], *, shield: bool = False
+    ) -> Reply | None:
+        head = encode(asked)
+        message = (LENGTHS.pack(len(head), sum(map(len, pieces))), head, *pieces)
         while (wire := await self._connected()) is not None:
-            with suppress(_LostError):
-                return taken(await wire.ask(message), question.name)
+            reply = None
+            with suppress(_LostError), anyio.CancelScope(shield=shield):
+                reply = await wire.ask(message)
+            await checkpoint_if_cancelled()
+            if reply is not None:
+                return reply
         return None
 
     async def _connected(self) -> "_Wire | None":
@@ -152,6 +192,7 @@ class _Wire(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._received = bytearray()
         self._is_closing = False
+        self._is_stuck = False
         self.was_ready = False
         self.is_lost = False
 
@@ -207,7 +248,8 @@ class _Wire(asyncio.Protocol):
         for place, future in enumerate(self._waiting):
             if not future.done():
                 at_work = place == 0 and self.was_ready
-                future.set_exception(ExaminerDiedError() if at_work else _LostError())
+                died = ExaminerDiedError(stuck=self._is_stuck)
+                future.set_exception(died if at_work else _LostError())
         self._waiting.clear()
 
     def _look(self) -> None:
@@ -217,7 +259,9 @@ class _Wire(asyncio.Protocol):
             self._alarm = self._loop.call_later(left, self._look)
         else:
             log.error("examiner_stuck", seconds=ANSWER_SECONDS)
+            self._is_stuck = True
             self._kill()
+            self._transport.abort()  # who waits for a disk does not even die
 
     def _quiet(self) -> None:
         if self._alarm is not None:
@@ -244,16 +288,33 @@ class _Wire(asyncio.Protocol):
 def taken(reply: Reply, name: str) -> tuple[Finding, Choice]:
     """What an answer about this package says; raises as `ExaminerProcess.examine`."""
     match reply:
-        case Refused(reason):
-            raise NotAPackumentError(reason, name)
-        case Faulted(error):
-            raise DiskFaultError(error)
-        case Failed(error, trace):
-            raise ExaminerBugError(error) from RuntimeError(f"in the examiner's process:\n{trace}")
         case Answered(finding, choice, damages):
             for error in damages:
                 log_damage(name, error)
             return finding, choice
+        case Refused(reason):
+            raise NotAPackumentError(reason, name)
+        case _:
+            raise _fault(reply)
+
+
+def judged(reply: Reply) -> Judgement:
+    """What an answer about a tarball says; raises as `ExaminerProcess.take_in`."""
+    if isinstance(reply, Judgement):
+        return reply
+    raise _fault(reply)
+
+
+def _fault(reply: Reply) -> Exception:
+    match reply:
+        case Faulted(error):
+            return DiskFaultError(error)
+        case Failed(error, trace):
+            bug = ExaminerBugError(error)
+            bug.__cause__ = RuntimeError(f"in the examiner's process:\n{trace}")
+            return bug
+        case _:
+            return ExaminerBugError(f"an answer to another question: {type(reply).__name__}")
 
 
 async def _spawned(captures: Path, wire: socket.socket) -> asyncio.subprocess.Process:
@@ -267,4 +328,5 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         await process.wait()
         return
     process.kill()
-    await process.wait()
+    with anyio.move_on_after(CLOSE_SECONDS):
+        await process.wait()

@@ -1,11 +1,12 @@
-"""Examining documents in a process of its own: its program, and the messages that it understands.
+"""Examining documents, and small tarballs, in a process of its own: its program, and its messages.
 
 Both ways go messages that begin with their length; a question comes in two parts, of which the
-second is the document. The process says that it is ready by an empty message, answers one question
-after the other, reads the capture log by itself, writes nothing, and ends with the connection,
-however the daemon ended.
+second is the document or the tarball. The process says that it is ready by an empty message,
+answers one question after the other, reads the capture log by itself, writes nothing but the files
+that it is told to, and ends with the connection, however the daemon ended.
 """
 
+import ctypes
 import faulthandler
 import gc
 import os
@@ -20,11 +21,12 @@ from typing import Final
 
 import msgspec
 
-from npmmirror.archive import CaptureReader, DiskFaultError, PayloadEncoder
+from npmmirror.archive import CaptureReader, DiskFaultError, PayloadEncoder, write_whole
 from npmmirror.effects import Effects
 from npmmirror.manifest import Dist
 from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
+from npmmirror.pipeline.intake import Claim, Intake, Judgement
 from npmmirror.policy import Settings, Want, wanted_tarballs
 
 LENGTHS: Final = struct.Struct(">II")
@@ -33,15 +35,27 @@ LENGTH: Final = struct.Struct(">I")
 KILL_FIRST: Final = "500"
 """Where memory runs out the kernel is to take this process, without which the daemon goes on."""
 
+_PR_SET_PDEATHSIG: Final = 1
 _READ_BYTES: Final = 1 << 18
 
 
-class Asked(msgspec.Struct, frozen=True, array_like=True):
+class Asked(msgspec.Struct, frozen=True, array_like=True, tag="asked"):
     """What goes in front of a document; `rows` are tarballs that the work list wants."""
 
     question: Question
     settings: Settings
     rows: tuple[str, ...]
+
+
+class Brought(msgspec.Struct, frozen=True, array_like=True, tag="brought"):
+    """What goes in front of a tarball: what is claimed of it (`Claim`), and where it is to lie."""
+
+    package: str
+    version: str
+    integrity: str | None
+    shasum: str | None
+    manifest: bytes | None
+    path: bytes
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True):
@@ -70,7 +84,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 
 class Faulted(msgspec.Struct, frozen=True, array_like=True, tag="faulted"):
-    """The capture log cannot be read (`DiskFaultError`)."""
+    """The capture log cannot be read, or the tarball not be written (`DiskFaultError`)."""
 
     error: str
 
@@ -82,10 +96,10 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     trace: str
 
 
-Reply = Answered | Refused | Faulted | Failed
+Reply = Answered | Judgement | Refused | Faulted | Failed
 
 encode = msgspec.msgpack.Encoder().encode
-decode_asked = msgspec.msgpack.Decoder(Asked).decode
+decode_asked = msgspec.msgpack.Decoder(Asked | Brought).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 
 
@@ -104,25 +118,39 @@ class Child:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._send(b"")
             with self._wire.makefile("rb", _READ_BYTES) as questions:
-                while len(lengths := questions.read(LENGTHS.size)) == LENGTHS.size:
-                    asked, document = map(questions.read, LENGTHS.unpack(lengths))
-                    self._send(encode(self._reply(decode_asked(asked), document)))
+                while len(head := questions.read(LENGTHS.size)) == LENGTHS.size:
+                    lengths = LENGTHS.unpack(head)
+                    asked, body = map(questions.read, lengths)
+                    if (len(asked), len(body)) != lengths:
+                        return  # the daemon died in the midst of it
+                    self._send(encode(self._reply(decode_asked(asked), body)))
 
-    def _reply(self, asked: Asked, document: bytes) -> Reply:
-        self._damages.clear()
+    def _reply(self, asked: Asked | Brought, body: bytes) -> Reply:
         try:
-            finding, packument = self._examiner.examine(document, asked.question)
-            choice = _choice(packument, finding.effects, asked)
+            return self._examined(asked, body) if isinstance(asked, Asked) else _judged(asked, body)
         except NotAPackumentError as error:
             return Refused(error.reason)
         except DiskFaultError as error:
             return Faulted(str(error))
         except Exception as bug:  # noqa: BLE001 - whatever it is, the daemon tells it
             return Failed(f"{type(bug).__name__}: {bug}", traceback.format_exc())
+
+    def _examined(self, asked: Asked, document: bytes) -> Answered:
+        self._damages.clear()
+        finding, packument = self._examiner.examine(document, asked.question)
+        choice = _choice(packument, finding.effects, asked)
         return Answered(finding, choice, tuple(self._damages))
 
     def _send(self, message: bytes) -> None:
         self._wire.sendall(LENGTH.pack(len(message)) + message)
+
+
+def _judged(asked: Brought, body: bytes) -> Judgement:
+    write_whole(Path(os.fsdecode(asked.path)), body)
+    claim = Claim(asked.version, None, asked.integrity, asked.shasum, manifest=asked.manifest)
+    intake = Intake(asked.package, claim)
+    intake.update(body)
+    return intake.judgement
 
 
 def _choice(packument: Packument, effects: Effects | None, asked: Asked) -> Choice:
@@ -138,12 +166,18 @@ def _choice(packument: Packument, effects: Effects | None, asked: Asked) -> Choi
     )
 
 
+def _die_with_the_daemon() -> None:
+    """At once, so that nothing is written to staging while the next daemon clears up there."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """The child's own program; its standard input is the connection."""
     faulthandler.enable()
     for number in (signal.SIGINT, signal.SIGTERM):
         # A service's stop, and Ctrl-C, are sent to all processes: the daemon has yet to drain.
         signal.signal(number, signal.SIG_IGN)
+    _die_with_the_daemon()
     with suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     gc.collect()

@@ -29,6 +29,7 @@ from npmmirror.outcome import (
 from npmmirror.pipeline.attestations import AttestationFetcher, MissedBundle
 from npmmirror.pipeline.channel import Receiver, Sender
 from npmmirror.pipeline.in_work import InWork
+from npmmirror.pipeline.intake import Claim
 from npmmirror.pipeline.job import PACKUMENT, Bundle, Done, Job, Result
 from npmmirror.pipeline.leftovers import (
     Leftovers,
@@ -44,7 +45,7 @@ from npmmirror.pipeline.pause import Pause
 from npmmirror.pipeline.retiring import Retirer
 from npmmirror.pipeline.schedule import Schedule
 from npmmirror.pipeline.selecting import Selector
-from npmmirror.pipeline.tarballs import Claim, TarballFetcher
+from npmmirror.pipeline.tarballs import TarballFetcher
 from npmmirror.policy import POLICY, Drop, Settings, Want, resolve, wanted_tarballs
 
 BUG = "bug"

@@ -16,7 +16,12 @@ from npmmirror.packument import NotAPackumentError, Packument
 from npmmirror.pipeline.blame import DOCUMENT, blame, failed_before
 from npmmirror.pipeline.breaker import RemovalBreaker
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
-from npmmirror.pipeline.examiner_process import MOST_BYTES, ExaminerDiedError, ExaminerProcess
+from npmmirror.pipeline.examiner_process import (
+    DIED,
+    MOST_BYTES,
+    ExaminerDiedError,
+    ExaminerProcess,
+)
 from npmmirror.pipeline.examining import Choice
 from npmmirror.pipeline.gate import Gate
 from npmmirror.pipeline.job import PACKUMENT, CapturedDocument, CapturedGone, Decided, Job
@@ -40,8 +45,6 @@ from npmmirror.signatures import Keys
 from npmmirror.upstream import Missing, Outsized, UpstreamError
 from npmmirror.worker_threads import WorkerThreads
 
-DIED = "examiner_died"
-"""The process that examined the document died over it."""
 _BUSTING = LOOKS | ANSWERS | {DISCARDED}
 """Reasons of rows after which caches are gone around."""
 

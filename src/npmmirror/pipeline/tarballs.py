@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Sequence, Set as AbstractSet
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -17,22 +16,22 @@ from npmmirror.archive import (
 )
 from npmmirror.clock import Clock
 from npmmirror.failpoints import reach
-from npmmirror.integrity import Expected, Hasher
 from npmmirror.layout import tarball_path
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import (
     NOT_HELD,
+    Digests,
     Failed,
     HeldTarball,
     MissedTarball,
     Skipped,
     TarballOutcome,
-    WorkItem,
 )
 from npmmirror.pipeline.arrivals import Arrivals
 from npmmirror.pipeline.blame import TARBALL, blame
+from npmmirror.pipeline.examiner_process import DIED, ExaminerDiedError
+from npmmirror.pipeline.intake import Claim, Intake, Judge, Judgement
 from npmmirror.pipeline.pause import Pause
-from npmmirror.shipped import ShippedManifest
 from npmmirror.upstream import TarballBody, Upstream, UpstreamError
 
 TRIES = 2
@@ -43,35 +42,6 @@ JOB_SECONDS = 60.0
 """A job begins no further tarball after so long."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What upstream says of a version's tarball; `row` is the work list's, where it has one.
-
-    `manifest` is all that its document says of the version, in JSON: the tarball's own is held
-    against it. None: it has no such version, or cannot be read.
-    """
-
-    version: str
-    tarball: str | None
-    integrity: str | None
-    shasum: str | None
-    row: WorkItem | None = None
-    manifest: bytes | None = None
-
-
-class Intake(Hasher):
-    """What a tarball's bytes are worth: their digests, and its `package.json` held against ours."""
-
-    def __init__(self, package: str, claim: Claim) -> None:
-        super().__init__(Expected.of(claim.integrity, claim.shasum))
-        self.shipped = ShippedManifest(package, claim.version, claim.manifest)
-
-    def update(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Take in the next bytes."""
-        super().update(chunk)
-        self.shipped.update(chunk)
 
 
 class _Waiting:
@@ -113,8 +83,10 @@ class TarballFetcher:
         max_bytes: int,
         hash_length: int,
         arrivals: Arrivals,
+        judge: Judge | None = None,
     ) -> None:
         self._arrivals = arrivals
+        self._judge = judge
         self._upstream = upstream
         self._store = store
         self._downloads = downloads
@@ -174,12 +146,13 @@ class TarballFetcher:
             return adopted
         outcome: TarballOutcome = MissedTarball(claim.version, Failed("not_tried", None))
         for _ in range(TRIES):
-            outcome = await self._guarded(package, claim, path, Intake(package, claim))
+            intake = Intake(package, claim, self._judge)
+            outcome = await self._guarded(package, claim, path, intake)
             if isinstance(outcome, HeldTarball) or outcome.outcome.reason != "digest_mismatch":
                 break
         return outcome
 
-    async def _adopt(self, claim: Claim, path: str, hasher: "Intake") -> HeldTarball | None:
+    async def _adopt(self, claim: Claim, path: str, intake: Intake) -> HeldTarball | None:
         """The file that already has the final name, where its bytes are the right ones.
 
         The index does not know it: it was left by a kill, or came back with an older index.
@@ -189,17 +162,17 @@ class TarballFetcher:
         """
         try:
             with at_rest():  # a NAS may be away for days
-                size = await self._store.hash_file(path, hasher)
+                size = await self._store.hash_file(path, intake)
         except TarballsAwayError:
             raise
         except DiskFaultError:
             return None
-        if size is None or not hasher.matches:
+        if size is None or not intake.judgement.matches:
             return None
-        return _held(claim, path, size, hasher, None)
+        return _held(claim, path, size, intake.judgement, None)
 
     async def _guarded(
-        self, package: str, claim: Claim, path: str, hasher: "Intake"
+        self, package: str, claim: Claim, path: str, intake: Intake
     ) -> TarballOutcome:
         """Fetch once; every expected failure becomes a value, and tells who is to blame."""
         try:
@@ -209,7 +182,7 @@ class TarballFetcher:
                 with at_rest():
                     await self._downloads.acquire()
             try:
-                outcome = await self._download(package, claim, path, hasher)
+                outcome = await self._download(package, claim, path, intake)
             finally:
                 if placed:
                     self._downloads.release()
@@ -220,6 +193,8 @@ class TarballFetcher:
         except DiskFaultError as fault:
             self._disk.fault("disk", str(fault))
             return _failed(claim, "disk", str(fault), counts=False)
+        except ExaminerDiedError:
+            return MissedTarball(claim.version, Failed(DIED, None))
         self._host.success(TARBALL)
         self._disk.success()
         reach("fetch.tarball_received")
@@ -236,7 +211,7 @@ class TarballFetcher:
         return _failed(claim, error.reason, error.detail, counts=not blamed)
 
     async def _download(
-        self, package: str, claim: Claim, path: str, hasher: "Intake"
+        self, package: str, claim: Claim, path: str, intake: Intake
     ) -> TarballOutcome:
         async with self._upstream.tarball(package, claim.tarball or "") as body:
             token = f"{next(self._tokens)}"
@@ -245,28 +220,32 @@ class TarballFetcher:
                 staged = await self._store.receive(
                     token,
                     body.chunks(eager=arrival.eager),
-                    hasher,
+                    intake,
                     max_bytes=self._max_bytes,
                     watch=arrival,
+                    elsewhere=intake.elsewhere,
                 )
-                arrival.verified = hasher.matches
-        if hasher.matches:
+                judgement = intake.judgement
+                arrival.verified = judgement.matches
+        if judgement.matches:
             log.debug("downloaded_in_local", version=claim.version, bytes=staged.size)
-            return _held(claim, path, staged.size, hasher, staged)
+            return _held(claim, path, staged.size, judgement, staged)
         await self._store.discard(staged)
-        return _mismatch(claim, staged, hasher, body)
+        return _mismatch(claim, staged, judgement, body)
 
 
-def _held(claim: Claim, path: str, size: int, hasher: Intake, staged: Staged | None) -> HeldTarball:
+def _held(
+    claim: Claim, path: str, size: int, judgement: Judgement, staged: Staged | None
+) -> HeldTarball:
     return HeldTarball(
         version=claim.version,
         path=path,
         size=size,
-        digests=hasher.digests,
+        digests=Digests(judgement.sha512),
         integrity=claim.integrity or "",
         staged=str(staged.path) if staged is not None else None,
-        unverifiable=hasher.expected is None,
-        confusion=hasher.shipped.confusion,
+        unverifiable=judgement.unverifiable,
+        confusion=judgement.confusion,
     )
 
 
@@ -274,7 +253,9 @@ def _failed(claim: Claim, reason: str, detail: str, *, counts: bool = True) -> M
     return MissedTarball(claim.version, Failed(reason, None, detail, counts))
 
 
-def _mismatch(claim: Claim, staged: Staged, hasher: Hasher, body: TarballBody) -> MissedTarball:
+def _mismatch(
+    claim: Claim, staged: Staged, judgement: Judgement, body: TarballBody
+) -> MissedTarball:
     """The reason that comes nearest to what went wrong, both digests in the detail."""
     if staged.size == 0:
         reason = "empty"
@@ -282,4 +263,4 @@ def _mismatch(claim: Claim, staged: Staged, hasher: Hasher, body: TarballBody) -
         reason = "html"
     else:
         reason = "digest_mismatch"
-    return _failed(claim, reason, hasher.verdict())
+    return _failed(claim, reason, judgement.verdict)
