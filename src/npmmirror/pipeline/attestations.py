@@ -79,6 +79,8 @@ class AttestationFetcher:
         Each is asked for once in all, and again only where that failed.
         """
         wanted = await self._wanted(job, look, outcomes)
+        if not wanted:
+            return []
         found: list[Bundle | MissedBundle] = [
             MissedBundle(version, None) for version in wanted[self._per_job :]
         ]

@@ -18,7 +18,6 @@ from typing import Final, Self, cast
 
 import anyio
 import structlog
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from npmmirror.archive import DiskFaultError
 from npmmirror.packument import NotAPackumentError
@@ -126,7 +125,7 @@ class ExaminerProcess:
         file = os.fsencode(path)
         asked = Brought(package, claim.version, claim.integrity, claim.shasum, claim.manifest, file)
         try:
-            reply = await self._answer(asked, pieces, shield=True)
+            reply = await self._answer(asked, pieces, to_the_end=True)
         except ExaminerDiedError as died:
             if died.stuck:  # no tarball of this size takes so long, but a disk may
                 raise DiskFaultError(f"no answer in {ANSWER_SECONDS:g} seconds: {path}") from died
@@ -134,17 +133,13 @@ class ExaminerProcess:
         return None if reply is None else judged(reply)
 
     async def _answer(
-        self, asked: Asked | Brought, pieces: Sequence[bytes], *, shield: bool = False
+        self, asked: Asked | Brought, pieces: Sequence[bytes], *, to_the_end: bool = False
     ) -> Reply | None:
         head = encode(asked)
         message = (LENGTHS.pack(len(head), sum(map(len, pieces))), head, *pieces)
         while (wire := await self._connected()) is not None:
-            reply = None
-            with suppress(_LostError), anyio.CancelScope(shield=shield):
-                reply = await wire.ask(message)
-            await checkpoint_if_cancelled()
-            if reply is not None:
-                return reply
+            with suppress(_LostError):
+                return await wire.ask(message, to_the_end=to_the_end)
         return None
 
     async def _connected(self) -> "_Wire | None":
@@ -196,8 +191,8 @@ class _Wire(asyncio.Protocol):
         self.was_ready = False
         self.is_lost = False
 
-    async def ask(self, message: Sequence[bytes]) -> Reply:
-        """The answer to a question.
+    async def ask(self, message: Sequence[bytes], *, to_the_end: bool) -> Reply:
+        """The answer to a question. Who is cancelled waits for it `to_the_end` all the same.
 
         Raises:
             ExaminerDiedError: this question was the child's last.
@@ -214,7 +209,14 @@ class _Wire(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing += message
-        return await future
+        if not to_the_end:
+            return await future
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), suppress(ExaminerDiedError, _LostError):
+                await future
+            raise
 
     def close(self) -> None:
         """Have the child end."""
