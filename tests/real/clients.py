@@ -58,6 +58,8 @@ class Workplace:
     manifest: dict[str, Any] = field(default_factory=dict)
     trusted: Path | None = None
     """Certificates that clients trust, where the registry has one of its own."""
+    replaced: str = "always"
+    """npm's `replace-registry-host`: whose addresses in lock files it takes for the registry's."""
 
     def run(self, *words: str) -> str:
         """What a command prints, which must succeed; in the project."""
@@ -113,7 +115,7 @@ class Workplace:
             "npm_config_cache": str(self.directory / "cache"),
             "npm_config_store_dir": str(self.directory / "store"),
             "npm_config_update_notifier": "false",
-            "npm_config_replace_registry_host": "always",
+            "npm_config_replace_registry_host": self.replaced,
             "YARN_CACHE_FOLDER": str(self.directory / "yarn"),
             "YARN_IGNORE_PATH": "1",
             "BUN_INSTALL_CACHE_DIR": str(self.directory / "bun"),

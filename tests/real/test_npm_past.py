@@ -1,14 +1,16 @@
-"""Real npm installs the tree of a moment that is past."""
+"""Real clients install the tree of a moment that is past."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from npmmirror.testing import ScriptedRegistry
 from tests.machine import missing
+from tests.real.clients import INSTALL, Workplace, command
 from tests.real.test_npm_installs import QUIET, Project
 from tests.server.conftest import Serve, Served, served
 
@@ -77,6 +79,23 @@ async def test_npm_installs_the_tree_of_a_moment_that_is_past(
         assert await install(npm_alone, one, "ci") == tree
         now = Project(tmp_path / "now", here.url)
         assert await install(npm_alone, now, "install", "app") == {"app@1.2.0", "@s/library@1.2.0"}
+
+
+@pytest.mark.parametrize("client", sorted({*INSTALL} - {"npm"}))
+async def test_other_clients_install_it_too(client: str, tmp_path: Path, served: Serve) -> None:
+    """Of the past no later version, however many there are by now; of now the newest."""
+    command(client)
+    async with served() as here:
+        publish(here.registry, "1.0.0")
+        past = f"{here.url}/-/at/{await committed(here)}"
+        publish(here.registry, "1.1.0")
+        await committed(here)
+        for registry, version in ((past, "1.0.0"), (here.url, "1.1.0")):
+            wanted = {"dependencies": {"app": "^1.0.0", "@s/library": "^1.0.0"}}
+            # With "always" npm 10 puts the path of a registry into the addresses twice.
+            project = Workplace(tmp_path / version, registry, wanted, replaced="npmjs")
+            await anyio.to_thread.run_sync(project.install, client)
+            assert project.installed() >= {f"app@{version}", f"@s/library@{version}"}
 
 
 async def test_npm_says_why_a_moment_is_refused(
