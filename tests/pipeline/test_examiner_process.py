@@ -230,6 +230,12 @@ async def test_one_that_never_gets_ready_is_given_up(
         assert await process.examine(ONE, QUESTION, ()) is None
 
 
+async def test_a_name_that_no_message_can_hold_is_examined_here(process: ExaminerProcess) -> None:
+    """The feed may have lone surrogates in it; that is no bug, and no fault of the process."""
+    assert await process.examine(ONE, Question("odd\ud800"), ()) is None
+    assert (await found(process))[0].rev == "1-a"
+
+
 async def test_a_bug_there_is_told_here(
     process: ExaminerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

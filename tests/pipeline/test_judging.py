@@ -209,6 +209,18 @@ async def test_a_path_need_not_be_text(
     assert path.read_bytes() == body
 
 
+async def test_a_name_that_no_message_can_hold_is_judged_here(
+    process: ExaminerProcess, store: TarballStore, body: bytes
+) -> None:
+    """By the threads: the feed may have lone surrogates in it."""
+    intake = Intake("odd\ud800", claim(body), process)
+    staged = await store.receive(
+        "1", chunks(body), intake, max_bytes=1 << 20, elsewhere=intake.elsewhere
+    )
+    assert intake.judgement.matches
+    assert staged.path.read_bytes() == body
+
+
 async def test_a_tarball_that_was_cut_short_is_not_written(tmp_path: Path, body: bytes) -> None:
     """The daemon died as it sent it."""
     path = tmp_path / "short"

@@ -102,7 +102,7 @@ class ExaminerProcess:
     async def examine(
         self, document: bytes, question: Question, rows: Sequence[str]
     ) -> tuple[Finding, Choice] | None:
-        """What `Examiner.examine` finds, and what is to be fetched; None: there is no process.
+        """What `Examiner.examine` finds, and what is to be fetched; None: it was not asked.
 
         Raises:
             NotAPackumentError, DiskFaultError: as `Examiner.examine`.
@@ -135,7 +135,10 @@ class ExaminerProcess:
     async def _answer(
         self, asked: Asked | Brought, pieces: Sequence[bytes], *, to_the_end: bool = False
     ) -> Reply | None:
-        head = encode(asked)
+        try:
+            head = encode(asked)
+        except UnicodeEncodeError:
+            return None  # a name of the feed may hold a lone surrogate, which no message can
         message = (LENGTHS.pack(len(head), sum(map(len, pieces))), head, *pieces)
         while (wire := await self._connected()) is not None:
             with suppress(_LostError):
