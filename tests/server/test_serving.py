@@ -200,8 +200,9 @@ async def test_the_server_answers_while_the_daemon_drains(mirror: Open) -> None:
             here.upstream.release()
 
 
-async def test_a_rebuilt_index_is_opened(mirror: Open) -> None:
-    """A server without a daemon sees that the index is another file."""
+@asynccontextmanager
+async def served_alone(mirror: Open) -> AsyncIterator[tuple[RunningMirror, list[str]]]:
+    """A mirror of `left-pad`, and the addresses that a server without a daemon told, one by one."""
     async with mirror() as here:
         here.upstream.registry.publish("left-pad", "1.0.0")
         await here.sync("left-pad")
@@ -211,35 +212,32 @@ async def test_a_rebuilt_index_is_opened(mirror: Open) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(serving.serve, config, stop=stop, tell=urls.extend))
             await answers(f"http://{section.listen}")
-            await reindex(here.config, tell=lambda _: None)
-            with anyio.fail_after(PATIENCE):
-                while len(urls) < 2:  # noqa: ASYNC110 - as another program would
-                    await anyio.sleep(0.05)
-            here.upstream.registry.publish("left-pad", "1.1.0")
-            await here.sync("left-pad")
-            _, body = await get(f"{urls[-1]}/left-pad")
-            assert "1.1.0" in json.loads(body)["versions"]
+            yield here, urls
             stop.set()
+
+
+async def test_a_rebuilt_index_is_opened(mirror: Open) -> None:
+    """A server without a daemon sees that the index is another file."""
+    async with served_alone(mirror) as (here, urls):
+        await reindex(here.config, tell=lambda _: None)
+        with anyio.fail_after(PATIENCE):
+            while len(urls) < 2:  # noqa: ASYNC110 - as another program would
+                await anyio.sleep(0.05)
+        here.upstream.registry.publish("left-pad", "1.1.0")
+        await here.sync("left-pad")
+        _, body = await get(f"{urls[-1]}/left-pad")
+        assert "1.1.0" in json.loads(body)["versions"]
 
 
 async def test_an_index_that_is_not_finished_is_not_opened(mirror: Open) -> None:
     """A server without a daemon answers from the one that it has until the new one is there."""
-    async with mirror() as here:
-        here.upstream.registry.publish("left-pad", "1.0.0")
-        await here.sync("left-pad")
-        stop, urls = anyio.Event(), list[str]()
-        section = here.config.server.model_copy(update={"listen": f"127.0.0.1:{free_port()}"})
-        config = here.config.model_copy(update={"server": section})
-        path, kept = config.storage.index_path, here.config.storage.data_dir / "kept"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(serving.serve, config, stop=stop, tell=urls.extend))
-            await answers(f"http://{section.listen}")
-            with structlog.testing.capture_logs() as logged:
-                path.rename(kept)
-                path.touch()
-                with anyio.fail_after(PATIENCE):
-                    while "index_unusable" not in {line["event"] for line in logged}:  # noqa: ASYNC110 - as an operator would
-                        await anyio.sleep(0.05)
-            assert (await get(f"{urls[-1]}/left-pad"))[0] == 200
-            kept.rename(path)
-            stop.set()
+    async with served_alone(mirror) as (here, urls):
+        path, kept = here.config.storage.index_path, here.config.storage.data_dir / "kept"
+        with structlog.testing.capture_logs() as logged:
+            path.rename(kept)
+            path.touch()
+            with anyio.fail_after(PATIENCE):
+                while "index_unusable" not in {line["event"] for line in logged}:  # noqa: ASYNC110 - as an operator would
+                    await anyio.sleep(0.05)
+        assert (await get(f"{urls[-1]}/left-pad"))[0] == 200
+        kept.rename(path)
