@@ -6,6 +6,7 @@ it is for every registry but npm's. For the same reason versions with attestatio
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -145,5 +146,12 @@ async def test_what_stops_npm_stops_it_in_the_same_way(
         publish(here.registry, one="unknown" if trouble == "unknown key" else "good")
         await mirrored(here)
         upstream, mirror = await audits(npm_alone, here, tmp_path / "project")
-        assert mirror == upstream
+        assert _of_any_package(mirror) == _of_any_package(upstream)
         assert (mirror[0], mirror[1]["error"]["code"]) == (1, code)
+
+
+def _of_any_package(audit: tuple[int, Any]) -> tuple[int, Any]:
+    """It stops at the first, in no order: it looks at several packages at once."""
+    return audit[0], json.loads(
+        re.sub(r"(@s/)?\w+@\d+\.\d+\.\d+", "NAME@VERSION", json.dumps(audit[1]))
+    )
