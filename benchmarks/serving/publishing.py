@@ -3,16 +3,17 @@
 import base64
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from benchmarks.catchup import standing, wait_for
+from benchmarks.catchup import STANDING, wait_for
 from benchmarks.serving.contestants import verdaccio
 from benchmarks.serving.subjects import PACKUMENTS, TARBALLS
 from npmmirror.testing.remote import RemoteUpstream
@@ -66,10 +67,11 @@ def followed(directory: Path, names: int) -> Path:
 
 def is_mirrored(data: Path, names: int) -> bool:
     """Whether everything of the feed is held and nothing is left to do."""
-    row = standing(data)
-    if row is None:
-        return False
-    _, revisions, _, waiting, unfinished = row
+    try:
+        with closing(sqlite3.connect(f"file:{data}/index.db?mode=ro", uri=True)) as index:
+            revisions, _, waiting, unfinished = index.execute(STANDING).fetchone()
+    except sqlite3.OperationalError:
+        return False  # there is no index yet
     return (revisions, waiting, unfinished) == (names + FIXED, 0, 0)
 
 

@@ -8,12 +8,16 @@ thread, now in that, all of them fill up: 30 MB in use, 170 MB taken (`benchmark
 import ctypes
 
 _ARENA_MAX = -8
+_TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
 ARENAS = 2
 """The threads of a mirror seldom ask for memory at the same time: most hold the interpreter's lock."""
 LARGE_BYTES = 1 << 20
 """Blocks from this size on are the system's own, and its again once they are freed. By itself malloc
 raises the bound with each such block that is freed, up to 32 MiB."""
+SPARE_BYTES = 16 << 20
+"""What an arena may keep free at its end. With malloc's 128 KiB, which a bound of our own for large
+blocks leaves as it is, each tarball's pieces were asked of the system and given back."""
 
 
 def bound() -> None:
@@ -21,6 +25,7 @@ def bound() -> None:
     if _mallopt is not None:
         _mallopt(_ARENA_MAX, ARENAS)
         _mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
+        _mallopt(_TRIM_THRESHOLD, SPARE_BYTES)
 
 
 def give_back() -> None:

@@ -18,9 +18,8 @@ from npmmirror.policy import (
     Settings,
     is_prerelease,
     judged,
-    lists_of,
-    policy_of,
 )
+from npmmirror.policy.configured import lists_of, policy_of
 from npmmirror.policy.retention import surplus
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)

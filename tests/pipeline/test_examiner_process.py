@@ -27,7 +27,7 @@ from npmmirror.pipeline.examiner_process import (
     ExaminerProcess,
 )
 from npmmirror.pipeline.examining import Choice
-from npmmirror.policy import Policy, Settings
+from npmmirror.policy import Settings
 from tests.core.documents import NAME, NEWER, SINCE, document, first
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -40,10 +40,9 @@ PARENT = """
 import sys, uvloop, anyio
 from pathlib import Path
 from npmmirror.pipeline.examiner_process import ExaminerProcess
-from npmmirror.policy import Policy, Settings
 
 async def main():
-    async with ExaminerProcess(Path(sys.argv[1]), Policy(Settings("new"))) as process:
+    async with ExaminerProcess(Path(sys.argv[1])) as process:
         while not process._wire.was_ready:
             await anyio.sleep(0.01)
         print("ready", flush=True)
@@ -56,7 +55,7 @@ uvloop.run(main())
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[ExaminerProcess]:
     """A process over an empty capture log."""
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as started:
+    async with ExaminerProcess(tmp_path) as started:
         yield started
 
 
@@ -83,7 +82,7 @@ def is_examiner(pid: int) -> bool:
 
 async def found(process: ExaminerProcess, raw: bytes = ONE) -> tuple[Finding, Choice]:
     """What the process finds out of a document seen for the first time."""
-    answer = await process.examine(raw, QUESTION, ())
+    answer = await process.examine(raw, QUESTION, Settings("new"), ())
     assert answer is not None
     return answer
 
@@ -106,11 +105,11 @@ async def test_it_finds_what_is_found_here(tmp_path: Path) -> None:
     changed = TWO.replace(b'"MIT"', b'"ISC"')
     later = Question(NAME, known, "2-b", SINCE)
     findings: list[Finding] = []
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
+    async with ExaminerProcess(tmp_path) as process:
         with CaptureReader(tmp_path) as reader:
             here = Examiner(reader, PayloadEncoder())
             for raw, question in ((ONE, QUESTION), (changed, later), (ONE, later)):
-                answer = await process.examine(raw, question, ())
+                answer = await process.examine(raw, question, Settings("new"), ())
                 assert answer is not None
                 findings.append(answer[0])
                 assert answer[0] == here.examine(raw, question)[0]
@@ -121,8 +120,8 @@ async def test_it_finds_what_is_found_here(tmp_path: Path) -> None:
 
 async def test_it_chooses_by_the_policy(tmp_path: Path) -> None:
     """And tells where the tarballs are that the work list asks for, as far as they are there."""
-    async with ExaminerProcess(tmp_path, Policy(Settings("latest"))) as process:
-        answer = await process.examine(TWO, QUESTION, ("1.0.0", "9.9.9"))
+    async with ExaminerProcess(tmp_path) as process:
+        answer = await process.examine(TWO, QUESTION, Settings("latest"), ("1.0.0", "9.9.9"))
     assert answer is not None
     dists = {
         version: Dist(f"https://registry.example/{version}.tgz", "0" * 40)
@@ -146,7 +145,7 @@ async def test_a_damaged_record_is_told_by_the_daemon(
     """The document that a changed manifest would be held against cannot be read."""
     known = replace(first(document("1.0.0")), place=Location(7, 300))
     changed = Question(NAME, known, None, SINCE)
-    answer = await process.examine(TWO.replace(b'"MIT"', b'"ISC"'), changed, ())
+    answer = await process.examine(TWO.replace(b'"MIT"', b'"ISC"'), changed, Settings("new"), ())
     assert answer is not None
     assert answer[0].effects is not None
     assert "capture_damaged" in capsys.readouterr().out
@@ -223,16 +222,16 @@ async def test_one_that_never_gets_ready_is_given_up(
 ) -> None:
     """Where Python cannot be started a second time, documents are examined here."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
-        assert await process.examine(ONE, QUESTION, ()) is None
+    async with ExaminerProcess(tmp_path) as process:
+        assert await process.examine(ONE, QUESTION, Settings("new"), ()) is None
     monkeypatch.setattr(sys, "executable", "/nowhere")
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
-        assert await process.examine(ONE, QUESTION, ()) is None
+    async with ExaminerProcess(tmp_path) as process:
+        assert await process.examine(ONE, QUESTION, Settings("new"), ()) is None
 
 
 async def test_a_name_that_no_message_can_hold_is_examined_here(process: ExaminerProcess) -> None:
     """The feed may have lone surrogates in it; that is no bug, and no fault of the process."""
-    assert await process.examine(ONE, Question("odd\ud800"), ()) is None
+    assert await process.examine(ONE, Question("odd\ud800"), Settings("new"), ()) is None
     assert (await found(process))[0].rev == "1-a"
 
 

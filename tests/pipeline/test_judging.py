@@ -17,7 +17,6 @@ from npmmirror.integrity import sri
 from npmmirror.pipeline import examiner_process, examining
 from npmmirror.pipeline.examiner_process import ExaminerDiedError, ExaminerProcess
 from npmmirror.pipeline.intake import Claim, Intake, Judgement
-from npmmirror.policy import Policy, Settings
 from npmmirror.testing import ScriptedRegistry
 from npmmirror.worker_threads import WorkerThreads
 from tests.pipeline.test_examiner_process import served_here, the_child
@@ -38,7 +37,7 @@ def body() -> bytes:
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[ExaminerProcess]:
     """A process over an empty capture log."""
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as started:
+    async with ExaminerProcess(tmp_path) as started:
         yield started
 
 
@@ -259,7 +258,7 @@ async def test_without_a_process_it_is_judged_here(
 ) -> None:
     """By the threads, as large ones are."""
     monkeypatch.setattr(sys, "executable", "/nowhere")
-    async with ExaminerProcess(tmp_path, Policy(Settings("new"))) as process:
+    async with ExaminerProcess(tmp_path) as process:
         intake = Intake(NAME, claim(body), process)
         staged = await store.receive(
             "1", chunks(body), intake, max_bytes=1 << 20, elsewhere=intake.elsewhere

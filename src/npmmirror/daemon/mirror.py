@@ -391,13 +391,13 @@ async def open_mirror(
         if manner.own_process:
             deaths.watch_crashes()
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
+        beside = None
+        if manner.own_process:  # first: it takes as long to get ready as what follows
+            beside = ExaminerProcess(config.storage.data_dir / "captures")
+            await stack.enter_async_context(beside)
         opened = await stack.enter_async_context(
             open_archive_and_index(config, threads, clock, patient=manner.patient)
         )
-        beside = None
-        if manner.own_process:
-            beside = ExaminerProcess(config.storage.data_dir / "captures", opened.policy)
-            await stack.enter_async_context(beside)
         upstream = await stack.enter_async_context(_upstream(config, source, threads, clock))
         mirror = Mirror(
             config,

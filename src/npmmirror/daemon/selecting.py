@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from npmmirror.config import ConfigurationError, PolicySection
-from npmmirror.policy import Policy, lists_of, policy_of
+from npmmirror.policy import Policy
+from npmmirror.policy.configured import lists_of, policy_of
 
 
 def read_policy(section: PolicySection) -> Policy:

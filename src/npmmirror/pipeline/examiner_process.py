@@ -38,7 +38,7 @@ from npmmirror.pipeline.examining import (
     encode,
 )
 from npmmirror.pipeline.intake import Claim, Judgement
-from npmmirror.policy import Policy
+from npmmirror.policy import Settings
 
 MOST_BYTES: Final = 1 << 20
 """Larger documents are examined by the daemon's threads: memory is bounded there."""
@@ -76,9 +76,8 @@ class ExaminerProcess:
     ready, there will be none: then all is examined where the daemon runs.
     """
 
-    def __init__(self, captures: Path, policy: Policy) -> None:
+    def __init__(self, captures: Path) -> None:
         self._captures = captures
-        self._policy = policy
         self._starting = anyio.Lock()
         self._wire: _Wire | None = None
         self._processes: list[asyncio.subprocess.Process] = []
@@ -100,7 +99,7 @@ class ExaminerProcess:
                 await _ended(process)
 
     async def examine(
-        self, document: bytes, question: Question, rows: Sequence[str]
+        self, document: bytes, question: Question, settings: Settings, rows: Sequence[str]
     ) -> tuple[Finding, Choice] | None:
         """What `Examiner.examine` finds, and what is to be fetched; None: it was not asked.
 
@@ -109,8 +108,7 @@ class ExaminerProcess:
             ExaminerDiedError: it died over this document.
             ExaminerBugError: it met a bug.
         """
-        asked = Asked(question, self._policy.settings(question.name), tuple(rows))
-        reply = await self._answer(asked, [document])
+        reply = await self._answer(Asked(question, settings, tuple(rows)), [document])
         return None if reply is None else taken(reply, question.name)
 
     async def take_in(

@@ -143,7 +143,7 @@ class Looker:
             return Look(Failed("disk", None, str(fault), counts=False), known)
         reach("fetch.document_answered")
         if isinstance(answer, Body):
-            return await self._found(job, known, answer)
+            return await self._found(job, known, answer, settings)
         self._host.success(DOCUMENT)
         match answer:
             case Missing():
@@ -234,9 +234,9 @@ class Looker:
             raise
         return Look(unchanged, known, packument, effects=effects, unheld=unheld, release=release)
 
-    async def _found(self, job: Job, known: Known | None, body: Body) -> Look:
+    async def _found(self, job: Job, known: Known | None, body: Body, settings: Settings) -> Look:
         try:
-            finding, choice, packument = await self._examined(job, known, body)
+            finding, choice, packument = await self._examined(job, known, body, settings)
         except NotAPackumentError as error:
             _let_go(body)
             again = failed_before(job.work.get(PACKUMENT))
@@ -278,7 +278,7 @@ class Looker:
         )
 
     async def _examined(
-        self, job: Job, known: Known | None, body: Body
+        self, job: Job, known: Known | None, body: Body, settings: Settings
     ) -> tuple[Finding, Choice | None, Packument | None]:
         """What the document is, and either what to fetch or the document to choose from."""
         believed = self._second_looks.believes(self._asked(job), self._clock.now())
@@ -287,7 +287,8 @@ class Looker:
         keys = self._keys()
         question = Question(job.package, known, _announced(job), since, believed, by_revision, keys)
         if self._beside is not None and (document := _for_a_process(job, body)) is not None:
-            there = await self._beside.examine(document, question, job.tarball_rows)
+            rows = job.tarball_rows
+            there = await self._beside.examine(document, question, settings, rows)
             if there is not None:
                 return *there, None
         if body.is_small and not keys.keys:

@@ -1,6 +1,9 @@
-"""What is wanted: of packages, of versions, and what a person's `NAME@SPEC` means."""
+"""What is wanted: of packages, of versions, and what a person's `NAME@SPEC` means.
 
-from npmmirror.policy.configured import lists_of, policy_of
+`npmmirror.policy.configured` makes a policy of a configuration. It is not imported here: the
+process that examines documents has no configuration, and is ready the sooner.
+"""
+
 from npmmirror.policy.selection import (
     OUTSIZED,
     POLICY,
@@ -33,10 +36,8 @@ __all__ = [
     "Want",
     "is_prerelease",
     "judged",
-    "lists_of",
     "outsized",
     "parse_spec",
-    "policy_of",
     "refused_tarballs",
     "resolve",
     "wanted_tarballs",
