@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from npmmirror.effects import PersonFacts, VersionFacts
 from npmmirror.jsontext import Raw, UnreadableError, members, value
 from npmmirror.manifest import Manifest, Problems, person
-from npmmirror.plain import plain_facts
+from npmmirror.plain import Signing, plain_facts
 
 SECURITY_VERSION = "0.0.1-security"
 """The version that npm puts in the place of a package that it took down."""
 
 _HEAD = 1024
+_MOST_SIGNING = 2000
+"""Of so many versions it is kept what is signed: reading that again takes time, keeping it memory."""
 _NOT_VERSIONS = frozenset({"created", "modified", "unpublished"})
 _Members = Mapping[str, Raw]
 _T = TypeVar("_T")
@@ -83,6 +85,7 @@ class Packument:
     problems: tuple[str, ...]
     _digests: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     _decoded: dict[str, Manifest] = field(default_factory=dict, repr=False, compare=False)
+    _signing: dict[str, Signing] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, raw: bytes | memoryview, *, name: str) -> "Packument":
@@ -140,10 +143,17 @@ class Packument:
             KeyError: the document has no such version.
         """
         raw, digest, at = self.versions[version], self.digest(version), self.times.get(version)
-        facts = plain_facts(raw, version=version, digest=digest, published_at=at)
-        if facts is None:
-            facts = self.manifest(version).facts(digest=digest, published_at=at)
+        plain = plain_facts(raw, version=version, digest=digest, published_at=at)
+        if plain is None:
+            return self.manifest(version).facts(digest=digest, published_at=at)
+        facts, signing = plain
+        if len(self._signing) < _MOST_SIGNING:
+            self._signing[version] = signing
         return facts
+
+    def signing(self, version: str) -> Signing | None:
+        """What was read of its signatures together with the version's facts; None: it was not."""
+        return self._signing.get(version)
 
 
 def instant(text: str | None) -> datetime | None:

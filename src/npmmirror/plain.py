@@ -4,13 +4,24 @@ Nearly all are, and a package seen for the first time has dozens: this takes a t
 that `Manifest.parse` takes. Whatever is of another type than npm's is left to that.
 """
 
+from typing import Any
+
 import msgspec
 
 from npmmirror.effects import VersionFacts
 from npmmirror.jsontext import MAX_INTEGER, Raw
 
 
-class _Dist(msgspec.Struct, gc=False):
+class Signing(msgspec.Struct, gc=False):
+    """What of a manifest's `dist` is signed, and by what; all as it came."""
+
+    integrity: Any = None
+    shasum: Any = None
+    signatures: Any = None
+    attestations: Any = None
+
+
+class _Dist(Signing, gc=False):
     tarball: str | None = None
     shasum: str | None = None
     integrity: str | None = None
@@ -39,6 +50,7 @@ class _Plain(msgspec.Struct, gc=False):
     has_install_script: bool | None = msgspec.field(default=None, name="hasInstallScript")
 
 
+NOT_SIGNED = Signing()
 _NO_DIST = _Dist()
 _decode = msgspec.json.Decoder(_Plain).decode
 _NOT_PLAIN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -46,8 +58,8 @@ _NOT_PLAIN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def plain_facts(
     raw: Raw, *, version: str, digest: bytes, published_at: str | None
-) -> VersionFacts | None:
-    """What `Manifest.facts` would say; None where only that can tell."""
+) -> tuple[VersionFacts, Signing] | None:
+    """What `Manifest.facts` would say, and what signatures are about; None where only that can tell."""
     try:
         plain = _decode(raw)
     except _NOT_PLAIN:
@@ -56,7 +68,7 @@ def plain_facts(
     if not (_is_count(dist.file_count) and _is_count(dist.unpacked_size)):
         return None
     publisher, scripts = plain.publisher, plain.scripts
-    return VersionFacts(
+    facts = VersionFacts(
         version=version,
         digest=digest,
         published_at=published_at,
@@ -73,6 +85,7 @@ def plain_facts(
             or (scripts and (scripts.preinstall or scripts.install or scripts.postinstall))
         ),
     )
+    return facts, dist
 
 
 def _is_count(number: int | None) -> bool:

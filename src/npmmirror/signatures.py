@@ -6,7 +6,7 @@ expired. Source: npm's `audit signatures`.
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from time import sleep
@@ -26,6 +26,7 @@ from npmmirror.effects import Effects, VersionFacts
 from npmmirror.integrity import sri
 from npmmirror.jsontext import Raw, UnreadableError, value
 from npmmirror.packument import Packument, instant
+from npmmirror.plain import NOT_SIGNED, Signing
 
 VALID: Final = "valid"
 INVALID: Final = "invalid"
@@ -116,7 +117,7 @@ def signed(effects: Effects, packument: Packument, keys: Keys) -> Effects:
 
 
 def _with_verdict(facts: VersionFacts, packument: Packument, keys: Keys) -> VersionFacts:
-    dist = _dist(packument.versions[facts.version])
+    dist = packument.signing(facts.version) or _signing(packument.versions[facts.version])
     state = _judged(packument, facts.version, dist, keys)
     return msgspec.structs.replace(facts, signature=state, attested=_is_attested(dist))
 
@@ -129,11 +130,11 @@ def judge(packument: Packument, version: str, keys: Keys) -> str:
     Raises:
         KeyError: the document has no such version.
     """
-    return _judged(packument, version, _dist(packument.versions[version]), keys)
+    return _judged(packument, version, _signing(packument.versions[version]), keys)
 
 
-def _judged(packument: Packument, version: str, dist: Mapping[str, Any], keys: Keys) -> str:
-    signatures = dist.get("signatures")
+def _judged(packument: Packument, version: str, dist: Signing, keys: Keys) -> str:
+    signatures = dist.signatures
     if not signatures:
         return UNSIGNED
     if not isinstance(signatures, list) or len(signatures) > MOST_SIGNATURES:
@@ -158,9 +159,9 @@ def _verdict(signature: Any, message: bytes | None, published: str | None, keys:
     return VALID if _is_before(published, key.expires) else EXPIRED_KEY
 
 
-def _message(name: str, version: str, dist: Mapping[str, Any]) -> bytes | None:
+def _message(name: str, version: str, dist: Signing) -> bytes | None:
     """What is signed; None where the document has no digest."""
-    integrity, shasum = dist.get("integrity"), dist.get("shasum")
+    integrity, shasum = dist.integrity, dist.shasum
     if not isinstance(integrity, str) or not integrity:
         try:
             integrity = sri(shasum, "sha1") if isinstance(shasum, str) and shasum else None
@@ -209,13 +210,15 @@ _decode: Callable[[Raw], _Manifest] = msgspec.json.Decoder(_Manifest).decode
 _NOT_PLAIN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def _dist(raw: Raw) -> Mapping[str, Any]:
-    """A manifest's `dist`; empty where it has none."""
+def _signing(raw: Raw) -> Signing:
+    """What of a manifest's `dist` is signed, and by what."""
     try:
         found = _decode(raw).dist
     except _NOT_PLAIN:
         found = _dist_of_odd(raw)
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return NOT_SIGNED
+    return Signing(*map(found.get, Signing.__struct_fields__))
 
 
 def _dist_of_odd(raw: Raw) -> Any:
@@ -232,8 +235,8 @@ def is_attested(packument: Packument, version: str) -> bool:
     Raises:
         KeyError: the document has no such version.
     """
-    return _is_attested(_dist(packument.versions[version]))
+    return _is_attested(_signing(packument.versions[version]))
 
 
-def _is_attested(dist: Mapping[str, Any]) -> bool:
-    return bool(dist.get("attestations"))
+def _is_attested(dist: Signing) -> bool:
+    return bool(dist.attestations)

@@ -233,7 +233,9 @@ def test_a_manifest_that_only_pythons_parser_reads() -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["dist", "signatures", "keyid", "sig", "integrity", "shasum"]),
+                st.sampled_from(
+                    ["dist", "signatures", "keyid", "sig", "integrity", "shasum", "attestations"]
+                ),
                 inner,
                 max_size=4,
             )
@@ -242,5 +244,11 @@ def test_a_manifest_that_only_pythons_parser_reads() -> None:
     )
 )
 def test_whatever_dist_is_there_is_a_verdict(dist: object) -> None:
-    """Nothing is raised, whatever stands there."""
-    assert verdict(dist) in STATES
+    """Nothing is raised, whatever stands there; nor does it matter what was read before."""
+    found = verdict(dist)
+    assert found in STATES
+    packument = document(dist)
+    effects = diff(packument, None, None, following_since=None)
+    [facts] = signed(effects, packument, keys()).versions
+    assert facts.signature == found
+    assert facts.attested == is_attested(document(dist), "1.0.0")
