@@ -31,10 +31,10 @@ from npmmirror.pipeline.look import Looker
 
 found = Looker._found
 
-async def deadly(self, job, known, body):
+async def deadly(self, job, *others):
     if job.package == "deadly":
         {death}
-    return await found(self, job, known, body)
+    return await found(self, job, *others)
 
 Looker._found = deadly
 from npmmirror.__main__ import main
