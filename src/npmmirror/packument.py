@@ -19,8 +19,9 @@ SECURITY_VERSION = "0.0.1-security"
 """The version that npm puts in the place of a package that it took down."""
 
 _HEAD = 1024
-_MOST_SIGNING = 2000
-"""Of so many versions it is kept what is signed: reading that again takes time, keeping it memory."""
+_KEEPS_SIGNING_BYTES = 1 << 20
+"""Of documents up to this size it is kept what is signed: many times what it takes as text, since
+upstream may put anything there. Of larger ones it is read again, version by version."""
 _NOT_VERSIONS = frozenset({"created", "modified", "unpublished"})
 _Members = Mapping[str, Raw]
 _T = TypeVar("_T")
@@ -147,7 +148,7 @@ class Packument:
         if plain is None:
             return self.manifest(version).facts(digest=digest, published_at=at)
         facts, signing = plain
-        if len(self._signing) < _MOST_SIGNING:
+        if len(self.raw) <= _KEEPS_SIGNING_BYTES:
             self._signing[version] = signing
         return facts
 

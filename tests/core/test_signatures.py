@@ -220,6 +220,18 @@ def test_a_documents_effects_tell_of_signatures_and_attestations() -> None:
     assert not is_attested(document({}), "1.0.0")
 
 
+def test_of_a_large_document_nothing_decoded_is_kept() -> None:
+    """Its signatures may be most of it; they are judged all the same."""
+    dist = {"integrity": INTEGRITY, "signatures": [sign(f"a@1.0.0:{INTEGRITY}")]}
+    small, large = document(dist), document({**dist, "padding": "x" * (1 << 20)})
+    for packument in (small, large):
+        effects = diff(packument, None, None, following_since=None)
+        [facts] = signed(effects, packument, keys()).versions
+        assert facts.signature == "valid"
+    assert small.signing("1.0.0") is not None
+    assert large.signing("1.0.0") is None
+
+
 def test_a_manifest_that_only_pythons_parser_reads() -> None:
     """A lone surrogate somewhere in it does not make its signature another."""
     said = document({"integrity": INTEGRITY, "signatures": [sign(f"a@1.0.0:{INTEGRITY}")]}).raw

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -116,6 +117,15 @@ async def test_it_finds_what_is_found_here(tmp_path: Path) -> None:
     assert [finding.stale for finding in findings] == [False, False, True]
     assert findings[1].payload is not None
     assert findings[1].payload.base is not None
+
+
+def test_it_gets_ready_without_the_configuration() -> None:
+    """Whose libraries take a third of its start, in which each document waits for it."""
+    program = f"import sys, {examining.__name__}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    imported = set(done.stdout.decode().split())
+    assert "npmmirror.policy" in imported
+    assert imported.isdisjoint({"npmmirror.config", "pydantic", "aiohttp"})
 
 
 async def test_it_chooses_by_the_policy(tmp_path: Path) -> None:
