@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import pytest
 
@@ -78,7 +78,7 @@ def test_lines_of_a_job_have_its_package_and_seq(everything: Lines) -> None:
     retried = of(everything, "request_retried")
     assert {line["reason"] for line in retried} == {"http_500"}
     assert all(isinstance(line["seq"], int) for line in retried)
-    assert all(quote(line["package"], safe="@") in line["detail"] for line in retried)
+    assert all(unquote(line["detail"]).endswith(f"/{line['package']}") for line in retried)
     named = [line.get("package") for line in of(everything, "downloaded_in_local")]
     assert len(named) >= PACKAGES
     assert None not in named
