@@ -9,7 +9,10 @@ _fast: Any = import_module("isal.isal_zlib") if find_spec("isal") is not None el
 
 BrokenError: tuple[type[Exception], ...] = (zlib.error, _fast.error)
 """What is raised where the bytes are no gzip stream."""
-_GZIP = 31
+GZIP = 31
+ZLIB = 15
+DEFLATE = -15
+"""What a stream is wrapped in: gzip's header, zlib's, none (`wbits` of `zlib.decompressobj`)."""
 
 
 class Inflating(Protocol):
@@ -35,6 +38,6 @@ class Inflating(Protocol):
         ...
 
 
-def inflating() -> Inflating:
-    """For one member of a gzip stream."""
-    return cast("Inflating", _fast.decompressobj(_GZIP))
+def inflating(wrapped: int = GZIP) -> Inflating:
+    """For one stream; of gzip, for one of its members."""
+    return cast("Inflating", _fast.decompressobj(wrapped))

@@ -20,13 +20,14 @@ from npmmirror.capture import Chain, Location
 from npmmirror.effects import Known
 from npmmirror.manifest import Dist
 from npmmirror.packument import NotAPackumentError, Packument
-from npmmirror.pipeline import examiner_process, examining
+from npmmirror.pipeline import examiner_process, examiner_start, examining
 from npmmirror.pipeline.examiner import Examiner, Finding, Question
 from npmmirror.pipeline.examiner_process import (
     ExaminerBugError,
     ExaminerDiedError,
     ExaminerProcess,
 )
+from npmmirror.pipeline.examiner_start import StartedExaminer
 from npmmirror.pipeline.examining import Choice
 from npmmirror.policy import Settings
 from tests.core.documents import NAME, NEWER, SINCE, document, first
@@ -79,6 +80,12 @@ def is_examiner(pid: int) -> bool:
         return examining.__name__.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+async def lost(process: ExaminerProcess) -> None:
+    """Return once it is known that the child is gone."""
+    while process._wire is not None and not process._wire.is_lost:  # noqa: ASYNC110 - tells nobody
+        await anyio.sleep(0.01)
 
 
 async def found(process: ExaminerProcess, raw: bytes = ONE) -> tuple[Finding, Choice]:
@@ -208,10 +215,46 @@ async def test_one_that_dies_idle_is_started_again(process: ExaminerProcess) -> 
     await found(process)
     first_one = the_child()
     os.kill(first_one, signal.SIGKILL)
-    while first_one in children():  # noqa: ASYNC110 - its end tells nobody
-        await anyio.sleep(0.01)
+    await lost(process)
     assert (await found(process))[0].rev == "1-a"
     assert the_child() != first_one
+
+
+async def test_one_that_was_started_before_is_taken(tmp_path: Path) -> None:
+    """And ends like any other; the next one is made as ever."""
+    with StartedExaminer() as early:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            early.process.send_signal(number)  # a stop that comes before it could ignore it
+        async with ExaminerProcess(tmp_path, early) as process:
+            await found(process)
+            assert the_child() == early.process.pid
+            os.kill(early.process.pid, signal.SIGKILL)
+            await lost(process)
+            await found(process)
+            assert the_child() != early.process.pid
+    assert not list(filter(is_examiner, children()))
+
+
+def test_one_that_nobody_takes_leaves_nothing_behind() -> None:
+    """The configuration may be refused, or the directory be another's."""
+    with StartedExaminer() as early:
+        pass
+    assert early.process.returncode == -signal.SIGKILL
+    assert early.wire.fileno() == -1
+
+
+def test_one_that_is_told_nothing_ends_in_silence() -> None:
+    """The daemon may die before it has said where the captures are."""
+    for said in (b"", b"\0\0", b"\0\0\0\7/tmp"):
+        with StartedExaminer() as early:
+            early.wire.sendall(said)
+            early.wire.close()
+            assert early.process.wait(30) == 0
+
+
+def test_the_program_that_is_started_is_the_examiners() -> None:
+    """Whoever starts it must not import it."""
+    assert examining.__name__ == examiner_start.PROGRAM
 
 
 async def test_one_that_never_answers_is_killed(

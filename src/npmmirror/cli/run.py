@@ -2,8 +2,13 @@
 
 import gc
 import sys
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from npmmirror.pipeline.examiner_start import StartedExaminer
 
 COLLECT_AFTER = 10_000
 """New objects that start a collection of garbage. Python's 700 are made by a single document; a
@@ -19,6 +24,16 @@ def run(context: typer.Context) -> None:
 
     Example: npmmirror --config /etc/npmmirror/mirror.toml run
     """
+    from npmmirror.pipeline.examiner_start import StartedExaminer  # noqa: PLC0415 - as below
+
+    with ExitStack() as stack:
+        examiner = None
+        with suppress(OSError):  # told where it is tried again
+            examiner = stack.enter_context(StartedExaminer())  # gets ready beside what follows
+        _run(context, examiner)
+
+
+def _run(context: typer.Context, examiner: "StartedExaminer | None") -> None:
     import uvloop  # noqa: PLC0415 - keeps --help fast
 
     from npmmirror.cli import logs  # noqa: PLC0415 - as above
@@ -36,8 +51,9 @@ def run(context: typer.Context) -> None:
     notifier = Notifier.from_environment()
     _calm_collector()
     sys.setswitchinterval(SWITCH_SECONDS)
+    daemon = run_daemon(config, source, own_process=True, examiner=examiner, notifier=notifier)
     try:
-        uvloop.run(run_daemon(config, source, own_process=True, notifier=notifier))
+        uvloop.run(daemon)
     finally:
         logs.finish()
 

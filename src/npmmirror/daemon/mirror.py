@@ -26,6 +26,7 @@ from npmmirror.pipeline.breaker import Limits as BreakerLimits, RemovalBreaker
 from npmmirror.pipeline.captured import CapturedDocuments
 from npmmirror.pipeline.channel import Receiver, Sender, open_channel
 from npmmirror.pipeline.examiner_process import ExaminerProcess
+from npmmirror.pipeline.examiner_start import StartedExaminer
 from npmmirror.pipeline.feed import Feed
 from npmmirror.pipeline.fetch import SUDDEN_DEATHS, Fetcher
 from npmmirror.pipeline.gate import Gate
@@ -84,12 +85,13 @@ class Manner:
     """How a mirror works: `patient` waits out faults of the host, `raise_bugs` is for tests.
 
     `own_process` says that the process is the mirror's own: then the handler of crashes is, too,
-    and documents are examined in a process beside it.
+    and documents are examined in a process beside it: in `examiner`, where that was started already.
     """
 
     patient: bool = True
     raise_bugs: bool = False
     own_process: bool = False
+    examiner: StartedExaminer | None = None
 
 
 class Mirror:
@@ -393,7 +395,8 @@ async def open_mirror(
         threads = stack.enter_context(WorkerThreads(THREADS, "npmmirror"))
         beside = None
         if manner.own_process:  # first: it takes as long to get ready as what follows
-            beside = ExaminerProcess(config.storage.data_dir / "captures")
+            captures = config.storage.data_dir / "captures"
+            beside = ExaminerProcess(captures, manner.examiner)
             await stack.enter_async_context(beside)
         opened = await stack.enter_async_context(
             open_archive_and_index(config, threads, clock, patient=manner.patient)

@@ -34,6 +34,7 @@ from npmmirror.errors import FeedStalledError
 from npmmirror.failpoints import reach
 from npmmirror.index import IndexUnavailableError
 from npmmirror.memory import give_back
+from npmmirror.pipeline.examiner_start import StartedExaminer
 from npmmirror.pipeline.follow import HeadFellError
 from npmmirror.pipeline.pull import Puller
 from npmmirror.pipeline.resume import resume
@@ -58,11 +59,12 @@ async def run(
     stop: anyio.Event | None = None,
     raise_bugs: bool = False,
     own_process: bool = False,
+    examiner: StartedExaminer | None = None,
     notifier: Notifier | None = None,
 ) -> None:
     """Follow the feed until SIGTERM or SIGINT (or `stop`); a second signal cancels the drain.
 
-    `own_process`: see `Manner`. `notifier` is told how it goes.
+    `own_process`, `examiner`: see `Manner`. `notifier` is told how it goes.
 
     Raises:
         NpmmirrorError: the daemon cannot start.
@@ -70,7 +72,7 @@ async def run(
     clock = clock or SystemClock()
     stop = stop or anyio.Event()
     read_withheld(config.server)  # what cannot be read is refused before anything is opened
-    manner = Manner(patient=True, raise_bugs=raise_bugs, own_process=own_process)
+    manner = Manner(patient=True, raise_bugs=raise_bugs, own_process=own_process, examiner=examiner)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, stop, tasks.cancel_scope)
         supervision = Supervision(

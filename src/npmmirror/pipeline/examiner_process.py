@@ -7,8 +7,7 @@ the daemon.
 
 import asyncio
 import os
-import socket
-import sys
+import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,8 +20,8 @@ import structlog
 
 from npmmirror.archive import DiskFaultError
 from npmmirror.packument import NotAPackumentError
-from npmmirror.pipeline import examining
 from npmmirror.pipeline.examiner import Finding, Question, log_damage
+from npmmirror.pipeline.examiner_start import StartedExaminer
 from npmmirror.pipeline.examining import (
     LENGTH,
     LENGTHS,
@@ -49,6 +48,7 @@ DIED: Final = "examiner_died"
 STARTS: Final = 3
 CLOSE_SECONDS: Final = 10.0
 """How long the process may take to end by itself."""
+_LOOK_SECONDS: Final = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +74,18 @@ class ExaminerProcess:
 
     A child that died is started again with the next question. Where several in a row never were
     ready, there will be none: then all is examined where the daemon runs.
+
+    Args:
+        captures: the directory of the capture log.
+        started: a child that was started before, to be the first; it is ended like any other.
     """
 
-    def __init__(self, captures: Path) -> None:
+    def __init__(self, captures: Path, started: StartedExaminer | None = None) -> None:
         self._captures = captures
+        self._started = started
         self._starting = anyio.Lock()
         self._wire: _Wire | None = None
-        self._processes: list[asyncio.subprocess.Process] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._failed_starts = 0
         self._is_usable = True
 
@@ -157,17 +162,18 @@ class ExaminerProcess:
             self._give_up(f"it ended {STARTS} times before it was ready")
         if not self._is_usable:
             return
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await _spawned(self._captures, theirs)
-            except OSError as error:
-                self._give_up(str(error))
-                ours.close()
-                return
-        self._processes = [one for one in self._processes if one.returncode is None] + [process]
+        try:
+            child, self._started = self._started or StartedExaminer(), None
+        except OSError as error:
+            self._give_up(str(error))
+            return
+        self._processes = [one for one in self._processes if one.poll() is None] + [child.process]
+        captures = os.fsencode(self._captures)
+        with suppress(BrokenPipeError):  # it has ended already, which is met when it is asked
+            child.wire.sendall(LENGTH.pack(len(captures)) + captures)
         loop = asyncio.get_running_loop()
-        _, self._wire = await loop.create_unix_connection(partial(_Wire, process.kill), sock=ours)
+        wire = partial(_Wire, child.process.kill)
+        _, self._wire = await loop.create_unix_connection(wire, sock=child.wire)
 
     def _give_up(self, error: str) -> None:
         if self._is_usable:
@@ -320,16 +326,15 @@ def _fault(reply: Reply) -> Exception:
             return ExaminerBugError(f"an answer to another question: {type(reply).__name__}")
 
 
-async def _spawned(captures: Path, wire: socket.socket) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", examining.__name__, str(captures), stdin=wire.fileno()
-    )
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    if not await _ends(process):
+        process.kill()
+        await _ends(process)
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
+async def _ends(process: subprocess.Popen[bytes]) -> bool:
     with anyio.move_on_after(CLOSE_SECONDS):
-        await process.wait()
-        return
-    process.kill()
-    with anyio.move_on_after(CLOSE_SECONDS):
-        await process.wait()
+        while process.poll() is None:  # noqa: ASYNC110 - its end tells nobody
+            await anyio.sleep(_LOOK_SECONDS)
+        return True
+    return False

@@ -1,9 +1,10 @@
 """Examining documents, and small tarballs, in a process of its own: its program, and its messages.
 
 Both ways go messages that begin with their length; a question comes in two parts, of which the
-second is the document or the tarball. The process says that it is ready by an empty message,
-answers one question after the other, reads the capture log by itself, writes nothing but the files
-that it is told to, and ends with the connection, however the daemon ended.
+second is the document or the tarball. The daemon's first message names the directory of the capture
+log; the process says that it is ready by an empty one. It answers one question after the other, reads
+the capture log by itself, writes nothing but the files that it is told to, and ends with the
+connection, however the daemon ended.
 """
 
 import ctypes
@@ -13,7 +14,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -182,11 +182,22 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=0) as wire, CaptureReader(Path(sys.argv[1])) as captures:
-        child = Child(wire, captures)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(KILL_FIRST, "ascii")
-        child.serve()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(KILL_FIRST, "ascii")
+    with socket.socket(fileno=0) as wire:
+        if (directory := _directory(wire)) is not None:
+            with CaptureReader(directory) as captures:
+                Child(wire, captures).serve()
+
+
+def _directory(wire: socket.socket) -> Path | None:
+    """Where the capture log is, once the daemon has said it; None: it ended before."""
+    with suppress(ConnectionResetError):
+        if len(head := wire.recv(LENGTH.size, socket.MSG_WAITALL)) == LENGTH.size:
+            (length,) = LENGTH.unpack(head)
+            if len(path := wire.recv(length, socket.MSG_WAITALL)) == length:
+                return Path(os.fsdecode(path))
+    return None
 
 
 if __name__ == "__main__":

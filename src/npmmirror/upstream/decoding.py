@@ -1,10 +1,10 @@
 """Content encodings, undone piece by piece: a bomb is met by the caller's cap, never whole."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from npmmirror import zstd
+from npmmirror.inflate import DEFLATE, GZIP, ZLIB, BrokenError, inflating
 from npmmirror.upstream.errors import BadAnswer, ServerFault
 
 try:
@@ -22,7 +22,7 @@ LARGEST_WINDOW_LOG = 23
 ACCEPTED = "zstd, br, gzip, deflate" if brotli is not None else "zstd, gzip, deflate"
 """The value of `Accept-Encoding` for documents."""
 
-_BROKEN: tuple[type[Exception], ...] = (zlib.error, zstd.ZstdError, EOFError)
+_BROKEN: tuple[type[Exception], ...] = (*BrokenError, zstd.ZstdError, EOFError)
 if brotli is not None:
     _BROKEN += (brotli.error,)
 
@@ -39,8 +39,8 @@ class Member(Protocol):
 
 
 class _Inflated:
-    def __init__(self, window_bits: int) -> None:
-        self._inflate = zlib.decompressobj(window_bits)
+    def __init__(self, wrapped: int) -> None:
+        self._inflate = inflating(wrapped)
         self.ended = False
         self.unused = b""
 
@@ -168,13 +168,13 @@ def decoder(encoding: str) -> Decoder:
 
 
 def _gzip(head: bytes) -> Member | None:
-    return _Inflated(zlib.MAX_WBITS | 16) if head.startswith(b"\x1f\x8b") else None
+    return _Inflated(GZIP) if head.startswith(b"\x1f\x8b") else None
 
 
 def _deflate(head: bytes) -> Member:
     # By the standard it is a zlib stream; some servers send the bare stream inside it.
     wrapped = head[0] & 0x0F == 8 and int.from_bytes(head[:2]) % 31 == 0
-    return _Inflated(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+    return _Inflated(ZLIB if wrapped else DEFLATE)
 
 
 def _zstd(head: bytes) -> Member | None:
