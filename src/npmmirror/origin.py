@@ -1,4 +1,4 @@
-"""Who brought a row of the work list, where nobody announced or asked for its package by name.
+"""Who brought a row of the work list, where that is more than a change or a plain wish.
 
 The words stand in the column `origin` of the work list and stay with a row while it fails. Pure.
 """
@@ -7,6 +7,8 @@ from typing import Final
 
 BACKFILL: Final = "backfill"
 RECONCILE: Final = "reconcile"
+FORCED: Final = "forced"
+"""Somebody who wants it whatever the policy says; of a row that failed, whose reason is that."""
 _METADATA: Final = "_metadata"
 
 

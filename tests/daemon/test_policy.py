@@ -317,6 +317,21 @@ async def test_all_that_was_forced_comes_however_many_jobs_it_takes(mirror: Open
         assert len(report.held) == 7
 
 
+async def test_what_was_forced_and_failed_comes_with_a_later_try(mirror: Open) -> None:
+    """Its row has the failure's reason from then on, and is not dropped by the overruled policy."""
+    rule = {"match": ["react"], "prereleases": False}
+    async with mirror(policy={"deny": ["left-*"], "rule": [rule]}) as here:
+        for name in ("left-pad", "react"):
+            here.upstream.registry.publish(name, "1.0.0-rc.1")
+        here.upstream.fault("tarball", faults.Status(403), times=4)
+        for name in ("left-pad", "react"):
+            assert (await one(here, f"{name}@1.0.0-rc.1", force=True)).missing
+        async with here.running():  # fails once more, each of them
+            await here.until(lambda status: not status["work_list"])
+        assert here.upstream.count("tarball") == 6
+        assert held(here, "left-pad") == held(here, "react") == {"1.0.0-rc.1"}
+
+
 async def test_what_waited_is_left_when_the_policy_wants_it_no_longer(mirror: Open) -> None:
     """Rows of the work list of a package that is denied by now, and of prereleases."""
     async with mirror(policy={"tarballs": "all"}) as here:

@@ -7,7 +7,7 @@ from typing import Any
 from npmmirror.capture import Payload
 from npmmirror.change import Change
 from npmmirror.effects import Effects, Event
-from npmmirror.origin import is_metadata_only
+from npmmirror.origin import FORCED, is_metadata_only
 from npmmirror.outcome import Outcome, TarballOutcome, Work, WorkItem
 from npmmirror.pipeline.removal import Evidence, Verdict
 from npmmirror.policy import Want
@@ -24,6 +24,11 @@ ATTESTATION = "attestation"
 """The reason of a row at a held version whose attestations were not asked for yet."""
 RETENTION = "retention"
 """The reason of a row at a held version: there may be more of the package than are to be kept."""
+
+
+def is_forced(row: WorkItem) -> bool:
+    """Whether a row is worked off whatever the policy says."""
+    return row.reason in {ASKED, REPAIR} or row.origin == FORCED
 
 
 @dataclass(slots=True)

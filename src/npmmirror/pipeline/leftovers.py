@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from npmmirror.clock import moment, timestamp
+from npmmirror.origin import FORCED
 from npmmirror.outcome import Failed, MissedTarball, TarballOutcome, Work, WorkItem
 from npmmirror.pipeline.attestations import MissedBundle
-from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Job
+from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Job, is_forced
 from npmmirror.pipeline.look import Look
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.schedule import Schedule
@@ -127,6 +128,7 @@ class Leftovers:
             attempts,
             since=row.since if row is not None and row.since else schedule.now(),
             detail=failed.detail,
+            origin=FORCED if _is_forced(job, row) else "",
         )
 
     def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
@@ -189,6 +191,10 @@ def _document_attempts(job: Job, failed: Failed) -> int:
     if failed.reason in BELIEVED_SOON and (row is None or row.reason != failed.reason):
         return 1  # the same: after so many the document is believed
     return _attempts(row, failed)
+
+
+def _is_forced(job: Job, row: WorkItem | None) -> bool:
+    return job.force and job.want is not None if row is None else is_forced(row)
 
 
 def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:

@@ -8,7 +8,7 @@ import msgspec
 from npmmirror.index import IndexReader, shelf
 from npmmirror.index.shelf import Shelf
 from npmmirror.outcome import NOT_HELD, MissedTarball, Skipped, TarballOutcome
-from npmmirror.pipeline.job import ASKED, REPAIR, Job
+from npmmirror.pipeline.job import Job, is_forced
 from npmmirror.pipeline.look import Look
 from npmmirror.policy import (
     POLICY,
@@ -21,9 +21,6 @@ from npmmirror.policy import (
     judged,
     refused_tarballs,
 )
-
-_BEYOND = frozenset({ASKED, REPAIR})
-"""The reasons of rows that are worked off whatever the policy says."""
 
 
 class Selector:
@@ -44,7 +41,7 @@ class Selector:
         if isinstance(verdict, Keep):
             return settings
         forced = job.force and job.want is not None
-        if forced or any(row.reason in _BEYOND for row in job.work.values()):
+        if forced or any(map(is_forced, job.work.values())):
             return msgspec.structs.replace(settings, tarballs="none")
         return verdict
 
@@ -58,7 +55,7 @@ class Selector:
         beyond = {
             version
             for version in versions
-            if (row := job.work.get(version)) is not None and row.reason in _BEYOND
+            if (row := job.work.get(version)) is not None and is_forced(row)
         }
         if not kept or beyond.issuperset(versions):
             return [version for version in versions if version in beyond]
