@@ -1,10 +1,10 @@
 """How fast the mirror catches up with a feed, beside what the same machine does with bare tools.
 
-    python benchmarks/catchup.py --changes 2000 --rounds 3
+    python benchmarks/catchup.py --changes 2000 --rounds 5
     python benchmarks/catchup.py --alone --kafka localhost:9092
 
 Everything is on loopback: a scripted upstream in its own process gives the feed, nginx the
-packuments and tarballs. In each round the contestants take turns, each in a fresh directory;
+packuments, gzipped as npm gives them, and tarballs. In each round the contestants take turns, each in a fresh directory;
 what they wrote is deleted at the end, for ext4 is slow to create files where many were deleted a
 moment ago. `benchmarks/README.md` tells what the columns mean.
 """
@@ -225,7 +225,7 @@ def nginx(directory: Path, static: Path, options: argparse.Namespace) -> Iterato
         NGINX_CONF.format(
             port=port,
             root=static,
-            gzip="on" if options.gzip else "off",
+            gzip="off" if options.plain else "on",
             user="user root root;" if os.geteuid() == 0 else "",
         )
     )
@@ -346,7 +346,7 @@ def table(options: argparse.Namespace, runs: Runs) -> Iterator[str]:
 def circumstances(options: argparse.Namespace, directory: Path, runs: Runs) -> Iterator[str]:
     """What the table was measured on."""
     before = statistics.median(one.before for one in runs[MIRROR])
-    documents = "gzipped" if options.gzip else "plain"
+    documents = "plain" if options.plain else "gzipped"
     yield (
         f"{options.changes} changes, {options.rounds} rounds, {documents} packuments; npmmirror "
         f"began to follow {before:.2f} s after the start of its process."
@@ -443,11 +443,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--changes", type=int, default=2000, help="packages, each changed once")
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=5)
     add("--bare", type=int, nargs="*", default=[64, 32], help="concurrencies of the bare loop")
     add("--alone", action="store_true", help="npmmirror without the others")
     add("--kafka", metavar="HOST:PORT", help="npmmirror also with its buffer on this broker")
-    add("--gzip", action="store_true", help="packuments come gzipped, as npm's do")
+    add("--plain", action="store_true", help="packuments are not gzipped; npm's are")
     add("--directory", type=Path, help="where the files go; a disk, not memory")
     add("--keep", action="store_true", help="do not delete them at the end")
     return parser.parse_args()
