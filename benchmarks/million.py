@@ -34,7 +34,8 @@ from npmmirror.clock import SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon import cold_commands
 from npmmirror.daemon.cold_start import ColdStart
-from npmmirror.daemon.mirror import Manner, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.index import IndexReader
 from npmmirror.pipeline.reconcile import Asked
 

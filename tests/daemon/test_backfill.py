@@ -13,7 +13,8 @@ from npmmirror.backfill import Wish
 from npmmirror.clock import SystemClock
 from npmmirror.daemon import cold_commands
 from npmmirror.daemon.cold_start import ColdStart
-from npmmirror.daemon.mirror import Manner, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.daemon.reindex import reindex
 from npmmirror.errors import UsageError
 from npmmirror.outcome import WorkItem

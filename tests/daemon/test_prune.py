@@ -17,7 +17,8 @@ from npmmirror.clock import SystemClock
 from npmmirror.config import Config
 from npmmirror.daemon import pruning, standalone
 from npmmirror.daemon.explaining import explain
-from npmmirror.daemon.mirror import Manner, open_mirror
+from npmmirror.daemon.mirror import Manner
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.daemon.reindex import reindex
 from npmmirror.daemon.selecting import read_policy
 from npmmirror.daemon.verification.run import Asked

@@ -8,7 +8,8 @@ import pytest
 from npmmirror.archive import TarballsAwayError
 from npmmirror.clock import SystemClock
 from npmmirror.daemon import standalone
-from npmmirror.daemon.mirror import Manner, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.daemon.verification import repair
 from npmmirror.index import Group, IndexWriter, StoredDrop
 from npmmirror.pipeline.record import Recorder

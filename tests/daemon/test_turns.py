@@ -12,7 +12,8 @@ import pytest
 
 from npmmirror.clock import SystemClock
 from npmmirror.daemon import pruning, widening
-from npmmirror.daemon.mirror import Manner, open_mirror
+from npmmirror.daemon.mirror import Manner
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.index import IndexReader, shelf
 from npmmirror.index.shelf import Page
 from npmmirror.pipeline.wanting import wanted_of_each

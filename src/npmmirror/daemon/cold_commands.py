@@ -10,7 +10,8 @@ from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon.cold_start import ColdStart, FeedAwayError
 from npmmirror.daemon.lock import DirectoryLock
-from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Mirror, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.errors import NpmmirrorError
 from npmmirror.index import IndexWriter
 from npmmirror.pipeline.backfill import steer_note

@@ -9,7 +9,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from npmmirror.clock import Clock, SystemClock
 from npmmirror.config import Config
-from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Mirror, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.errors import NpmmirrorError
 from npmmirror.liveness import at_rest
 from npmmirror.pipeline.job import Done, Job

@@ -18,8 +18,9 @@ from npmmirror.control.server import ControlServer
 from npmmirror.daemon.buffers import open_buffer
 from npmmirror.daemon.cold_start import ColdStart
 from npmmirror.daemon.feed_follower import FeedFollower
-from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Mirror, Source
 from npmmirror.daemon.notify import Notifier
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.daemon.operations import DaemonOperations
 from npmmirror.daemon.progress import Progress
 from npmmirror.daemon.pruning import finish_early

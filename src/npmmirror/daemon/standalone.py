@@ -13,7 +13,8 @@ import anyio
 from npmmirror.clock import Clock, SystemClock, timestamp
 from npmmirror.config import Config
 from npmmirror.daemon.closing import closure_of, reports_of
-from npmmirror.daemon.mirror import Manner, Mirror, Source, open_mirror
+from npmmirror.daemon.mirror import Manner, Mirror, Source
+from npmmirror.daemon.open_mirror import open_mirror
 from npmmirror.daemon.pruning import prune as prune_mirror
 from npmmirror.daemon.verification.run import Asked, verify as verify_mirror
 from npmmirror.daemon.verification.tally import Report, Tell
