@@ -3,7 +3,7 @@
 import zlib
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 _fast: Any = import_module("isal.isal_zlib") if find_spec("isal") is not None else zlib
 
@@ -38,6 +38,13 @@ class Inflating(Protocol):
         ...
 
 
-def inflating(wrapped: int = GZIP) -> Inflating:
-    """For one stream; of gzip, for one of its members."""
-    return cast("Inflating", _fast.decompressobj(wrapped))
+_FLAGS_AT: Final = 3
+_READ_RIGHT: Final = frozenset({0, 4, 8, 16})
+"""The flags of a gzip header that ISA-L reads right where the header comes in pieces: none, or one of
+those for a field more (a name, say). With a checksum, or two such fields, it may find an error."""
+
+
+def inflating(head: bytes | memoryview, wrapped: int = GZIP) -> Inflating:
+    """For one stream; of gzip, for one of its members, which begins so: as far as it is known."""
+    of_isal = wrapped != GZIP or (len(head) > _FLAGS_AT and head[_FLAGS_AT] in _READ_RIGHT)
+    return cast("Inflating", (_fast if of_isal else zlib).decompressobj(wrapped))

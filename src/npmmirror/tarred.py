@@ -93,7 +93,7 @@ class Tarred:
     def _begin(self, head: bytes) -> None:
         self._head = b""
         if head.startswith(_GZIP):
-            self._gzip = inflating()
+            self._gzip = inflating(head)
         else:
             self._is_plain = True
 
@@ -121,7 +121,7 @@ class Tarred:
     def _next_member(self, rest: bytes) -> bytes:
         """Behind the end of a gzip stream: another one, or what npm does not look at."""
         if not rest or rest.startswith(_GZIP):
-            self._gzip = inflating()
+            self._gzip = inflating(rest)
         else:
             self.end()
         return rest

@@ -39,8 +39,8 @@ class Member(Protocol):
 
 
 class _Inflated:
-    def __init__(self, wrapped: int) -> None:
-        self._inflate = inflating(wrapped)
+    def __init__(self, head: bytes, wrapped: int) -> None:
+        self._inflate = inflating(head, wrapped)
         self.ended = False
         self.unused = b""
 
@@ -168,13 +168,13 @@ def decoder(encoding: str) -> Decoder:
 
 
 def _gzip(head: bytes) -> Member | None:
-    return _Inflated(GZIP) if head.startswith(b"\x1f\x8b") else None
+    return _Inflated(head, GZIP) if head.startswith(b"\x1f\x8b") else None
 
 
 def _deflate(head: bytes) -> Member:
     # By the standard it is a zlib stream; some servers send the bare stream inside it.
     wrapped = head[0] & 0x0F == 8 and int.from_bytes(head[:2]) % 31 == 0
-    return _Inflated(ZLIB if wrapped else DEFLATE)
+    return _Inflated(head, ZLIB if wrapped else DEFLATE)
 
 
 def _zstd(head: bytes) -> Member | None:
