@@ -108,7 +108,7 @@ class WorkItem:
 
     `not_before` None marks a dead letter. `rev`, `seq` and `deleted` tell what was announced
     (packument), `announced_at` when that was first seen; `since` is when the row's trouble began.
-    `origin` is who brought it, where that was a backfill or a reconciliation (`npmmirror.origin`).
+    `origin` is who brought it, where that is more than a change or a wish (`npmmirror.origin`).
     """
 
     package: str

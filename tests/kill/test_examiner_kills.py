@@ -34,10 +34,31 @@ def test_killed_examiners_cost_nothing(pair: Pair, kill_seed: int) -> None:
     pair.recover()
 
 
+def test_the_daemon_has_one_examiner(pair: Pair) -> None:
+    """The one that was started before its imports; none beside it, and none that outlives it."""
+    pair.disturbed.start()
+    pair.step()
+    while pair.disturbed.unfinished():
+        time.sleep(0.05)
+    [examiner] = examiners(pair.disturbed.pid)
+    assert pair.disturbed.stop() == 0
+    assert not Path(f"/proc/{examiner}").exists()
+    pair.recover()
+
+
 def kill_examiner(daemon: int) -> None:
     """SIGKILL to the daemon's child, where it has one that is at work or about to be."""
+    for pid in examiners(daemon):
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def examiners(daemon: int) -> list[int]:
+    """The daemon's children that are to go first where memory runs out."""
+    found = []
     for tasks in Path(f"/proc/{daemon}/task").glob("*/children"):
         for pid in tasks.read_text().split():
             with suppress(OSError):
                 if Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == examining.KILL_FIRST:
-                    os.kill(int(pid), signal.SIGKILL)
+                    found.append(int(pid))
+    return found

@@ -243,6 +243,20 @@ def test_one_that_nobody_takes_leaves_nothing_behind() -> None:
     assert early.wire.fileno() == -1
 
 
+def test_one_that_does_not_die_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that waits for a disk cannot be killed, and the daemon is to end all the same."""
+    with monkeypatch.context() as stuck, StartedExaminer() as early:
+
+        def wait(timeout: float | None = None) -> int:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("examiner", timeout)
+
+        stuck.setattr(early.process, "wait", wait)
+    assert early.process.wait(30) == -signal.SIGKILL
+
+
 def test_one_that_is_told_nothing_ends_in_silence() -> None:
     """The daemon may die before it has said where the captures are."""
     for said in (b"", b"\0\0", b"\0\0\0\7/tmp"):

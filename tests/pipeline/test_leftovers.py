@@ -8,9 +8,10 @@ import pytest
 from npmmirror.change import Change
 from npmmirror.clock import timestamp
 from npmmirror.effects import Known
+from npmmirror.origin import FORCED
 from npmmirror.outcome import Failed, Mirrored, MissedTarball, Outcome, Skipped, WorkItem
 from npmmirror.pipeline.attestations import MissedBundle
-from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Job
+from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, REPAIR, WANTED, Job, is_forced
 from npmmirror.pipeline.leftovers import Leftovers, dead_letters
 from npmmirror.pipeline.look import Look
 from npmmirror.pipeline.removal import HELD, NOT_FOUND
@@ -70,6 +71,29 @@ def test_what_only_a_person_asked_for_leaves_no_row(leftovers: Leftovers) -> Non
     assert (work.put, work.done) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("job", "waiting", "forced"),
+    [
+        (Job("left-pad"), "server_error", False),
+        (Job("left-pad"), ASKED, True),
+        (Job("left-pad"), REPAIR, True),
+        (Job("left-pad", want=Want(("1.0.0",)), force=True), "server_error", True),
+        (Job("left-pad", want=Want(("1.0.0",)), force=True), None, True),
+        (Job("left-pad", want=Want(("1.0.0",))), None, False),
+        (Job("left-pad", express=True), ASKED, False),
+    ],
+)
+def test_what_was_forced_is_so_while_it_fails(
+    leftovers: Leftovers, job: Job, waiting: str | None, *, forced: bool
+) -> None:
+    """By the job, which a person's wish may have joined, or by its row; not by a client's wish."""
+    work = {"1.0.0": row("1.0.0", waiting)} if waiting is not None else {}
+    missed = [MissedTarball("1.0.0", FAULT)]
+    left = leftovers.work(replace(job, work=work), look(Mirrored()), [], missed, settled=False)
+    assert [is_forced(one) for one in left.put] == [forced]
+    assert left.put[0].reason == "server_error"
+
+
 def test_a_fault_of_the_host_uses_up_no_attempt(leftovers: Leftovers, clock: ManualClock) -> None:
     """Else an outage would make dead letters of all that was in work."""
     job = Job("left-pad", document=False, work={"1.0.0": row("1.0.0", attempts=3)})
@@ -101,11 +125,11 @@ def test_what_was_done_or_is_not_wanted_is_taken_off(leftovers: Leftovers) -> No
 def test_what_a_job_had_no_time_for_is_due_at_once(
     leftovers: Leftovers, clock: ManualClock, force: bool, reason: str
 ) -> None:
-    """A row that waited keeps its reason and attempts; a new one says whether a person insisted."""
+    """A row that waited keeps its reason and attempts; both say whether a person insisted."""
     job = Job("left-pad", want=Want(), force=force, work={"1.0.0": row("1.0.0", attempts=2)})
     work = leftovers.work(job, look(Mirrored()), ["1.0.0", "2.0.0"], [], settled=False)
     now = timestamp(clock.now())
-    old = replace(row("1.0.0", attempts=2), not_before=now)
+    old = replace(row("1.0.0", attempts=2), not_before=now, origin=FORCED if force else "")
     assert work.put == (old, WorkItem("left-pad", "2.0.0", reason, now, since=now))
 
 

@@ -21,7 +21,7 @@ import structlog
 from npmmirror.archive import DiskFaultError
 from npmmirror.packument import NotAPackumentError
 from npmmirror.pipeline.examiner import Finding, Question, log_damage
-from npmmirror.pipeline.examiner_start import StartedExaminer
+from npmmirror.pipeline.examiner_start import CLOSE_SECONDS, StartedExaminer
 from npmmirror.pipeline.examining import (
     LENGTH,
     LENGTHS,
@@ -46,8 +46,6 @@ ANSWER_SECONDS: Final = 60.0
 DIED: Final = "examiner_died"
 """The reason where it died over a document or a tarball."""
 STARTS: Final = 3
-CLOSE_SECONDS: Final = 10.0
-"""How long the process may take to end by itself."""
 _LOOK_SECONDS: Final = 0.01
 
 log = structlog.get_logger(__name__)

@@ -8,10 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 PROGRAM: Final = "npmmirror.pipeline.examining"
+CLOSE_SECONDS: Final = 10.0
+"""How long the process may take to end."""
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,7 +51,8 @@ class StartedExaminer:
         """Leave nothing behind, whoever took it over or did not."""
         self.wire.close()
         self.process.kill()
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):  # who waits for a disk does not even die
+            self.process.wait(CLOSE_SECONDS)
 
 
 def _spawned(wire: socket.socket) -> subprocess.Popen[bytes]:

@@ -143,7 +143,8 @@ class Leftovers:
         row = job.work.get(version)
         now = self.schedule.now()
         if row is not None:
-            return replace(row, not_before=now)
+            origin = FORCED if _is_forced(job, row) else row.origin
+            return replace(row, not_before=now, origin=origin)
         reason = ASKED if job.force and job.want is not None else WANTED
         return WorkItem(job.package, version, reason, now, since=now)
 
@@ -194,7 +195,11 @@ def _document_attempts(job: Job, failed: Failed) -> int:
 
 
 def _is_forced(job: Job, row: WorkItem | None) -> bool:
-    return job.force and job.want is not None if row is None else is_forced(row)
+    """Whether somebody wants it whatever the policy says; clients of the server do not last so."""
+    if job.force and job.want is not None:
+        return True
+    of_client = job.express and row is not None and row.reason == ASKED and row.origin != FORCED
+    return row is not None and is_forced(row) and not of_client
 
 
 def _failures(outcomes: Iterable[TarballOutcome]) -> Iterator[tuple[str, Failed]]:
