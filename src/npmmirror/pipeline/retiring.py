@@ -28,7 +28,7 @@ from npmmirror.index import IndexReader, IndexWriter, Resumption, StoredDrop, sh
 from npmmirror.index.shelf import Shelf
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import HELD, HeldTarball, TarballOutcome, WorkItem
-from npmmirror.pipeline.job import RETENTION, Job, is_forced
+from npmmirror.pipeline.job import REPAIR, RETENTION, Job, is_forced
 from npmmirror.policy import POLICY, Candidate, Settings
 from npmmirror.policy.retention import LIVE, supernumerary
 
@@ -184,7 +184,7 @@ def _counts(job: Job, outcome: TarballOutcome) -> bool:
     if not isinstance(outcome, HeldTarball) or (job.force and job.want is not None):
         return False
     row = job.work.get(outcome.version)
-    return row is None or not is_forced(row)
+    return row is None or row.reason == REPAIR or not is_forced(row)
 
 
 def candidates(found: Shelf) -> list[Candidate]:
