@@ -11,7 +11,16 @@ from npmmirror.effects import Known
 from npmmirror.origin import FORCED
 from npmmirror.outcome import Failed, Mirrored, MissedTarball, Outcome, Skipped, WorkItem
 from npmmirror.pipeline.attestations import MissedBundle
-from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, REPAIR, WANTED, Job, is_forced
+from npmmirror.pipeline.job import (
+    ASKED,
+    ATTESTATION,
+    PACKUMENT,
+    REPAIR,
+    THROTTLED,
+    WANTED,
+    Job,
+    is_forced,
+)
 from npmmirror.pipeline.leftovers import Leftovers, dead_letters
 from npmmirror.pipeline.look import Look
 from npmmirror.pipeline.removal import HELD, NOT_FOUND
@@ -101,6 +110,20 @@ def test_a_fault_of_the_host_uses_up_no_attempt(leftovers: Leftovers, clock: Man
     work = leftovers.work(job, look(Mirrored()), ["1.0.0"], missed, settled=False)
     assert [(one.attempts, one.since) for one in work.put] == [(3, EARLIER)]
     assert work.put[0].not_before == timestamp(clock.now() + timedelta(seconds=100))
+
+
+def test_the_throttles_word_does_not_replace_what_upstream_said(leftovers: Leftovers) -> None:
+    """A 503 that is one package's own was forgotten so, and stopped the whole mirror once more."""
+    quiet = Failed(THROTTLED, None, "asked for 16 s of quiet", counts=False)
+    old = {item: replace(row(item, "http_503"), detail="/a") for item in (PACKUMENT, "1.0.0")}
+    job = Job("left-pad", change=CHANGED, work=old | {"2.0.0": row("2.0.0", WANTED, attempts=0)})
+    missed = [MissedTarball(version, quiet) for version in ("1.0.0", "2.0.0")]
+    work = leftovers.work(job, look(quiet), ["1.0.0", "2.0.0"], missed, settled=False)
+    assert [(one.item, one.reason, one.detail, one.attempts) for one in work.put] == [
+        (PACKUMENT, "http_503", "/a", 1),
+        ("1.0.0", "http_503", "/a", 1),
+        ("2.0.0", THROTTLED, "asked for 16 s of quiet", 0),
+    ]
 
 
 def test_the_last_attempt_leaves_a_dead_letter(leftovers: Leftovers) -> None:

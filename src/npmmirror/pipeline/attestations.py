@@ -21,7 +21,7 @@ from npmmirror.index import IndexReader, signing
 from npmmirror.index.signing import Attested
 from npmmirror.liveness import at_rest
 from npmmirror.outcome import HELD, Failed, HeldTarball, TarballOutcome, WorkItem
-from npmmirror.pipeline.job import Bundle, Job
+from npmmirror.pipeline.job import THROTTLED, Bundle, Job
 from npmmirror.pipeline.look import Look
 from npmmirror.pipeline.packuments import INLINE_BYTES
 from npmmirror.pipeline.pause import Pause
@@ -136,7 +136,7 @@ class AttestationFetcher:
         It is not what a mirror is for: a host that fails in it may well serve everything else.
         """
         if isinstance(error, HostFault):
-            if error.reason in {"http_429", "throttled"}:
+            if error.reason in {"http_429", THROTTLED}:
                 self._host.refused(error.reason, error.detail, error.retry_after, again=False)
             return Failed(f"{PREFIX}{error.reason}", None, error.detail, counts=False)
         return Failed(f"{PREFIX}{error.reason}", None, error.detail)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from npmmirror.outcome import WorkItem
+from npmmirror.pipeline.job import THROTTLED
 from npmmirror.pipeline.pause import Pause
 from npmmirror.upstream import HostFault, UpstreamError
 
@@ -24,7 +25,7 @@ def blame(host: Pause, kind: str, package: str, fault: UpstreamError, row: WorkI
     """
     if isinstance(fault, HostFault):
         # Our own throttle's word is nobody's, whoever hears it.
-        same = row is not None and row.reason == fault.reason != "throttled"
+        same = row is not None and row.reason == fault.reason != THROTTLED
         return host.refused(fault.reason, fault.detail, fault.retry_after, again=same)
     if fault.reason in _ANSWERED:
         host.success(kind)

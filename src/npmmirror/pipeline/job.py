@@ -24,6 +24,8 @@ ATTESTATION = "attestation"
 """The reason of a row at a held version whose attestations were not asked for yet."""
 RETENTION = "retention"
 """The reason of a row at a held version: there may be more of the package than are to be kept."""
+THROTTLED = "throttled"
+"""The reason of a failure in which nothing was sent, for upstream had asked for quiet."""
 
 
 def is_forced(row: WorkItem) -> bool:

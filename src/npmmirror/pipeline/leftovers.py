@@ -8,7 +8,16 @@ from npmmirror.clock import moment, timestamp
 from npmmirror.origin import FORCED
 from npmmirror.outcome import Failed, MissedTarball, TarballOutcome, Work, WorkItem
 from npmmirror.pipeline.attestations import MissedBundle
-from npmmirror.pipeline.job import ASKED, ATTESTATION, PACKUMENT, WANTED, Bundle, Job, is_forced
+from npmmirror.pipeline.job import (
+    ASKED,
+    ATTESTATION,
+    PACKUMENT,
+    THROTTLED,
+    WANTED,
+    Bundle,
+    Job,
+    is_forced,
+)
 from npmmirror.pipeline.look import Look
 from npmmirror.pipeline.removal import ANSWERS, answers_before, first_answer
 from npmmirror.pipeline.schedule import Schedule
@@ -81,18 +90,18 @@ class Leftovers:
         attempts = _document_attempts(job, failed)
         since = self._since(job, failed)
         retry_at = self._look_again_at(attempts, since, failed)
-        change = job.change
+        change, said = job.change, _said_last(row, failed)
         return [
             WorkItem(
                 job.package,
                 PACKUMENT,
-                failed.reason,
+                said.reason,
                 timestamp(retry_at) if retry_at is not None else None,
                 attempts,
                 rev=change.rev if change is not None else job.announced_rev,
                 seq=change.seq if change is not None else None,
                 since=timestamp(since),
-                detail=failed.detail,
+                detail=said.detail,
                 deleted=change.deleted if change is not None else False,
                 origin=row.origin if row is not None else "",
                 announced_at=job.announced_at,
@@ -118,16 +127,16 @@ class Leftovers:
     def _tarball_row(self, job: Job, version: str, failed: Failed) -> WorkItem:
         row = job.work.get(version)
         attempts = _attempts(row, failed)
-        schedule = self.schedule
+        schedule, said = self.schedule, _said_last(row, failed)
         retry_at = schedule.after(attempts) if failed.counts else schedule.in_a_while(attempts)
         return WorkItem(
             job.package,
             version,
-            failed.reason,
+            said.reason,
             timestamp(retry_at) if retry_at is not None else None,
             attempts,
             since=row.since if row is not None and row.since else schedule.now(),
-            detail=failed.detail,
+            detail=said.detail,
             origin=FORCED if _is_forced(job, row) else "",
         )
 
@@ -192,6 +201,14 @@ def _document_attempts(job: Job, failed: Failed) -> int:
     if failed.reason in BELIEVED_SOON and (row is None or row.reason != failed.reason):
         return 1  # the same: after so many the document is believed
     return _attempts(row, failed)
+
+
+def _said_last(row: WorkItem | None, failed: Failed) -> WorkItem | Failed:
+    """What failed last: where nothing was sent, that is what failed before.
+
+    Else a package's own 503 would be forgotten over our throttle's word, and the host blamed anew.
+    """
+    return row if failed.reason == THROTTLED and row is not None and row.detail else failed
 
 
 def _is_forced(job: Job, row: WorkItem | None) -> bool:
