@@ -4,9 +4,9 @@
     python benchmarks/catchup.py --alone --kafka localhost:9092
 
 Everything is on loopback: a scripted upstream in its own process gives the feed, nginx the
-packuments, gzipped as npm gives them, and tarballs. In each round the contestants take turns, each in a fresh directory;
-what they wrote is deleted at the end, for ext4 is slow to create files where many were deleted a
-moment ago. `benchmarks/README.md` tells what the columns mean.
+packuments, gzipped as npm gives them, and tarballs. In each round the contestants take turns, each
+in a fresh directory; what they wrote is deleted at the end, for ext4 is slow to create files where
+many were deleted a moment ago. `benchmarks/README.md` tells what the columns mean.
 """
 
 import argparse
