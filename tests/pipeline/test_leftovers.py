@@ -8,7 +8,7 @@ import pytest
 from npmmirror.change import Change
 from npmmirror.clock import timestamp
 from npmmirror.effects import Known
-from npmmirror.origin import FORCED
+from npmmirror.origin import BACKFILL, FORCED, RECONCILE
 from npmmirror.outcome import Failed, Mirrored, MissedTarball, Outcome, Skipped, WorkItem
 from npmmirror.pipeline.attestations import MissedBundle
 from npmmirror.pipeline.job import (
@@ -101,6 +101,25 @@ def test_what_was_forced_is_so_while_it_fails(
     left = leftovers.work(replace(job, work=work), look(Mirrored()), [], missed, settled=False)
     assert [is_forced(one) for one in left.put] == [forced]
     assert left.put[0].reason == "server_error"
+
+
+@pytest.mark.parametrize("origin", [BACKFILL, RECONCILE])
+def test_tarballs_keep_who_brought_them_while_they_fail(leftovers: Leftovers, origin: str) -> None:
+    """A paused backfill holds back what it brought; a failed tarball had lost its origin."""
+    rows = {item: replace(row(item), origin=origin) for item in (PACKUMENT, "1.0.0")}
+    missed = [MissedTarball("1.0.0", FAULT), MissedTarball("2.0.0", FAULT)]
+    wanted = ["1.0.0", "2.0.0", "3.0.0"]
+    for job, by_document in (
+        (Job("left-pad", work=rows), origin),
+        (Job("left-pad", work=rows, change=CHANGED), ""),
+        (Job("left-pad", work=rows, want=Want()), ""),
+    ):
+        work = leftovers.work(job, look(Mirrored()), wanted, missed, settled=True)
+        assert {one.item: one.origin for one in work.put} == {
+            "1.0.0": origin,
+            "2.0.0": by_document,
+            "3.0.0": by_document,
+        }
 
 
 def test_a_fault_of_the_host_uses_up_no_attempt(leftovers: Leftovers, clock: ManualClock) -> None:

@@ -137,7 +137,7 @@ class Leftovers:
             attempts,
             since=row.since if row is not None and row.since else schedule.now(),
             detail=said.detail,
-            origin=FORCED if _is_forced(job, row) else "",
+            origin=_origin(job, row),
         )
 
     def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
@@ -152,10 +152,10 @@ class Leftovers:
         row = job.work.get(version)
         now = self.schedule.now()
         if row is not None:
-            origin = FORCED if _is_forced(job, row) else row.origin
-            return replace(row, not_before=now, origin=origin)
-        reason = ASKED if job.force and job.want is not None else WANTED
-        return WorkItem(job.package, version, reason, now, since=now)
+            return replace(row, not_before=now, origin=_origin(job, row))
+        if job.force and job.want is not None:
+            return WorkItem(job.package, version, ASKED, now, since=now)
+        return WorkItem(job.package, version, WANTED, now, since=now, origin=_origin(job, None))
 
 
 def dead_letters(work: Work) -> Work:
@@ -209,6 +209,15 @@ def _said_last(row: WorkItem | None, failed: Failed) -> WorkItem | Failed:
     Else a package's own 503 would be forgotten over our throttle's word, and the host blamed anew.
     """
     return row if failed.reason == THROTTLED and row is not None and row.detail else failed
+
+
+def _origin(job: Job, row: WorkItem | None) -> str:
+    """Who brought a tarball: who brought its row, or else the document that it came to light by."""
+    if _is_forced(job, row):
+        return FORCED
+    asked = job.change is not None or job.want is not None
+    by = row if row is not None or asked else job.work.get(PACKUMENT)
+    return by.origin if by is not None else ""
 
 
 def _is_forced(job: Job, row: WorkItem | None) -> bool:
