@@ -84,7 +84,8 @@ class Listener:
             AddressTakenError: the address cannot be listened on; the sentence says why.
         """
         server = _Server(self._app, self._section)
-        runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS)
+        # aiohttp waits so long twice: for the answer under way, then for the task that gives it.
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSING_SECONDS / 2)
         await runner.setup()
         try:
             await self._listen(runner)
