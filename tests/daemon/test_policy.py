@@ -332,6 +332,25 @@ async def test_what_was_forced_and_failed_comes_with_a_later_try(mirror: Open) -
         assert held(here, "left-pad") == held(here, "react") == {"1.0.0-rc.1"}
 
 
+async def test_what_was_forced_and_waits_is_tried_when_somebody_asks_without_force(
+    mirror: Open,
+) -> None:
+    """The refusal had taken its row off the list, and nobody ever tried it again."""
+    async with mirror(policy={"prereleases": False}) as here:
+        for number in (1, 2):
+            here.upstream.registry.publish("react", f"1.0.0-rc.{number}", tag="next")
+        here.upstream.fault("tarball", faults.Status(403), times=2)
+        forced, other = "1.0.0-rc.1", "1.0.0-rc.2"
+        assert forced in (await one(here, f"react@{forced}", force=True)).missing
+        report = await one(here, "react", all_versions=True)
+        assert report.missing[forced].startswith("http_403 (")
+        assert report.missing[other].startswith("policy (")
+        assert here.rows("SELECT item, attempts FROM work_list") == [(forced, 2)]
+        report = await one(here, f"react@{forced}")
+        assert report.complete
+        assert held(here, "react") == {forced}
+
+
 async def test_what_waited_is_left_when_the_policy_wants_it_no_longer(mirror: Open) -> None:
     """Rows of the work list of a package that is denied by now, and of prereleases."""
     async with mirror(policy={"tarballs": "all"}) as here:

@@ -71,6 +71,16 @@ async def test_two_specs_of_a_package_are_one_job(mirror: Open) -> None:
         assert here.upstream.count("packument") == 1
 
 
+async def test_all_versions_of_a_package_of_prereleases_alone(mirror: Open) -> None:
+    """It was told that there is no version `*`, for npm would install none by the bare name."""
+    async with mirror() as here:
+        for number in (1, 2):
+            here.upstream.registry.publish("react", f"1.0.0-rc.{number}", tag="next")
+        report = await one(here, "react", all_versions=True)
+        assert report.complete
+        assert set(report.held) == {"1.0.0-rc.1", "1.0.0-rc.2"}
+
+
 async def test_all_versions_come_in_several_jobs(mirror: Open) -> None:
     """More than `fetch.tarballs_per_job`: the report waits for the last one."""
     async with mirror(fetch={"tarballs_per_job": 3}) as here:

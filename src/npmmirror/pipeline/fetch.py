@@ -246,12 +246,13 @@ class Fetcher:
         else:
             look = Look(Mirrored(changed=False), known)
         try:
+            refused = await self._selector.refused(job, look, settings)
             wanted = await self._wanted(job, look, settings)
             claims = await self._claims(job, look, self._now(job, wanted))
             outcomes = await self._tarballs.fetch(job.package, claims) if claims else []
             self._selector.learn(outcomes)
             bundles = await self._attestations.fetch(job, look, outcomes)
-            outcomes += self._selector.refused(job, look, settings)
+            outcomes += refused
             settled = await self._settles(job, look)
             rows = await self._retirer.rows(job, look.known, outcomes, settings)
             if not settled and is_there(look):

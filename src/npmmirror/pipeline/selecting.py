@@ -81,12 +81,19 @@ class Selector:
             if isinstance(tarball, MissedTarball) and tarball.outcome.reason == NOT_HELD:
                 self._of_a_mirror = True
 
-    @staticmethod
-    def refused(job: Job, look: Look, settings: Settings) -> list[MissedTarball]:
-        """What a person asked for and the policy does not want, each with the rule that says so."""
+    async def refused(self, job: Job, look: Look, settings: Settings) -> list[MissedTarball]:
+        """What a person asked for and the policy does not want, each with the rule that says so.
+
+        What somebody forced before, and still waits, is wanted: its row joins the job.
+        """
         if job.want is None or job.force or look.packument is None:
             return []
         drops = refused_tarballs(look.packument, look.known, settings, job.want)
+        if drops:
+            rows = await self._index.work_of(job.package)
+            forced = {row.item: row for row in rows if row.item in drops and is_forced(row)}
+            job.work |= forced
+            drops = {version: drop for version, drop in drops.items() if version not in forced}
         return [MissedTarball(v, Skipped(POLICY, drop.detail)) for v, drop in drops.items()]
 
 

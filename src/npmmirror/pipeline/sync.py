@@ -22,7 +22,8 @@ WHAT_NPM_WOULD_INSTALL = "*"
 def wishes(specs: Sequence[str], *, all_versions: bool, mode: TarballPolicy) -> dict[str, Want]:
     """What is asked for, by package: `NAME`, `NAME@VERSION`, `NAME@TAG`, `NAME@RANGE`.
 
-    A bare name asks for what npm would install, unless the policy keeps no tarballs at all.
+    A bare name asks for what npm would install, unless the policy keeps no tarballs at all, or all
+    versions are asked for: of a package of prereleases alone npm would install nothing.
 
     Raises:
         UsageError: one of them names no package of a registry.
@@ -33,7 +34,7 @@ def wishes(specs: Sequence[str], *, all_versions: bool, mode: TarballPolicy) -> 
             name, spec = parse_spec(text)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        bare = None if mode == "none" else WHAT_NPM_WOULD_INSTALL
+        bare = None if mode == "none" or all_versions else WHAT_NPM_WOULD_INSTALL
         wanted = spec if spec is not None else bare
         asked.setdefault(name, []).extend([wanted] if wanted is not None else [])
     return {
