@@ -18,6 +18,7 @@ from benchmarks.soaking.outside import Outside
 from benchmarks.soaking.samples import MIB, Sample, Series, sample
 from benchmarks.soaking.storm import Storm
 from benchmarks.soaking.truth import NEWS_BEGIN, Journal
+from benchmarks.soaking.verified import problems
 from npmmirror.testing.remote import RemoteUpstream
 from tests.daemon import derived
 
@@ -212,7 +213,7 @@ class Soak:
         began = time.monotonic()
         found = self.judge.deviations()
         verified = self.outside.run("verify", "--json")
-        if verified.returncode not in {0, 1} or _problems(verified.stdout):
+        if verified.returncode not in {0, 1} or problems(verified.stdout, as_json=True):
             found.append(f"verify: {verified.returncode}\n{verified.stdout}{verified.stderr}")
         self.deviations += [f"{name}: {one}" for one in found]
         if not found:
@@ -323,10 +324,3 @@ class Soak:
         """A line for people."""
         minutes, seconds = divmod(int(self.elapsed()), 60)
         print(f"{minutes:4}:{seconds:02} {line}", flush=True)
-
-
-def _problems(verified: str) -> list[Any]:
-    """What a verification found beside orphans, which were looked at."""
-    report = json.loads(verified)
-    listed = [one for one in report["findings"] if one["what"] != "orphan"]
-    return listed if report["findings_left_out"] == 0 else [*listed, report["findings_left_out"]]

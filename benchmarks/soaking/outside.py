@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import IO
+from typing import IO, Any
+
+from benchmarks.soaking.verified import problems
 
 EACH_SECONDS = 4.0
 PATIENCE_SECONDS = 600.0
@@ -102,13 +104,14 @@ class Outside:
     @staticmethod
     def _wrong(one: _Running, status: int | None) -> Iterator[str]:
         one.said.seek(0)
-        said = one.said.read()[-4_000:].decode(errors="replace")
+        whole = one.said.read().decode(errors="replace")
+        said = whole[-4_000:]
         typed = f"npmmirror {' '.join(one.words)}"
         if status is None:
             yield f"{typed}: no end after {PATIENCE_SECONDS:.0f} s\n{said}"
         elif status not in STATUSES or "Traceback" in said:
             yield f"{typed}: exit status {status}\n{said}"
-        elif one.words[0] == "verify" and one.was_sound and _is_ill(said):
+        elif one.words[0] == "verify" and one.was_sound and _found(one, whole):
             yield f"{typed}: found something wrong\n{said}"
 
     def _command(self, words: Sequence[str]) -> list[str]:
@@ -124,6 +127,5 @@ class Outside:
         self._running.clear()
 
 
-def _is_ill(said: str) -> bool:
-    """Whether a verification found problems."""
-    return '"well": false' in said or "problems   " in said
+def _found(one: _Running, said: str) -> list[Any]:
+    return problems(said, as_json="--json" in one.words)

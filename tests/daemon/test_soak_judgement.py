@@ -1,6 +1,7 @@
 """What a soak compares: nothing is amiss with a mirror that is left alone, and all that is, shows."""
 
 import hashlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from benchmarks.soaking.judgement import Judge
 from benchmarks.soaking.life import Life
 from benchmarks.soaking.truth import NEWS_BEGIN, Journal
+from benchmarks.soaking.verified import problems
 from tests.daemon.conftest import RunningMirror, opener
 
 STEPS = 80
@@ -155,3 +157,41 @@ def test_whatever_is_amiss_is_told(
     """Rows, events, documents and files."""
     alter(place)
     assert any(told in one for one in judge.deviations())
+
+
+def told(**changed: object) -> str:
+    """What `npmmirror verify --json` prints, behind a line of its log."""
+    return "something\n" + json.dumps({"findings_left_out": 0, "findings": [], **changed}, indent=2)
+
+
+ORPHAN = {"what": "orphan", "version": "1.0.0"}
+MISSING = {"what": "missing", "version": "1.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (told(findings=[ORPHAN]), []),
+        (told(findings=[ORPHAN, MISSING]), [MISSING]),
+        (told(findings=[ORPHAN], findings_left_out=3), [3]),
+        ("npmmirror: the daemon ended", []),
+    ],
+)
+def test_orphans_that_a_verification_finds_are_left_to_the_judge(
+    said: str, found: list[object]
+) -> None:
+    """One that was typed was a deviation wherever a kill had left a file behind."""
+    assert problems(said, as_json=True) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["problems     2, 0 repaired, 2 left", "a@1: orphan (x), a", "b@1: orphan, b"], []),
+        (["problems     2, 0 repaired, 2 left", "a@1: orphan (x), a", "b@1: missing, b"], [1]),
+        (["everything is as it should be"], []),
+    ],
+)
+def test_so_are_those_that_a_person_reads_of(lines: list[str], found: list[int]) -> None:
+    """There is a line for each."""
+    assert problems("\n".join(lines), as_json=False) == found

@@ -42,7 +42,7 @@ FAULTS = (
     ("tarball", {"kind": "reset"}),
     ("feed", {"kind": "status", "code": 502}),
 )
-"""What comes and goes in a storm, each at one request in thirty."""
+"""What comes and goes in a storm: each once at its beginning, then at one request in thirty."""
 
 
 @contextmanager
@@ -60,6 +60,7 @@ def mirrored(
         MirrorDaemon(directory, upstream, settings) as daemon,
     ):
         for scope, fault in FAULTS if stormy else ():
+            upstream.do("fault", fault=fault, scope=scope)  # the dice may choose it never
             upstream.do("fault", fault=fault, scope=scope, times=None, chance=1 / 30)
         daemon.start()
         yield upstream, daemon

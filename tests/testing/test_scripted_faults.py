@@ -157,6 +157,18 @@ async def test_heal_takes_faults_back(
     assert armed.played == 3
 
 
+async def test_what_was_played_is_told_by_scope_and_kind(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    """Of two faults of a kind the later one hid the other, and who asked saw a storm without it."""
+    upstream.fault("packument", Status(503))
+    upstream.fault("packument", Status(502), times=None, chance=0.0)
+    upstream.fault("tarball", Status(500))
+    for path in ("/zero", "/zero", PATH):
+        await fetch(http, upstream.url + path)
+    assert upstream.played == {"packument status": 1, "tarball status": 1}
+
+
 async def test_a_hook_runs_before_the_answer(
     upstream: ScriptedUpstream, http: aiohttp.ClientSession
 ) -> None:

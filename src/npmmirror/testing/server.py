@@ -1,7 +1,7 @@
 """The scripted upstream: a real HTTP server on loopback over a scripted registry."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Self
@@ -112,8 +112,11 @@ class ScriptedUpstream:
 
     @property
     def played(self) -> dict[str, int]:
-        """How often the faults that are armed now were played, by kind."""
-        return {one.fault.kind: one.played for one in self._armed}
+        """How often the faults that are armed now were played, by scope and kind."""
+        counts: Counter[str] = Counter()
+        for one in self._armed:
+            counts[f"{one.scope} {one.fault.kind}"] += one.played
+        return dict(counts)
 
     def release(self) -> None:
         """Let the answers that are stalled now go on; later ones stall anew."""
