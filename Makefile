@@ -10,7 +10,7 @@ demo: .venv/.ready
 	@$(BIN)/npmmirror demo
 
 test: .venv/.ready
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 check: .venv/.ready
 	$(BIN)/ruff check .

@@ -1,12 +1,16 @@
 """Fixtures that every area shares."""
 
+import os
 import signal
 
 import pytest
 
+from tests.machine import everything_is_to_run
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of tests in kill/, power/ and daemon/; pytest takes them from this file alone."""
+    parser.addoption("--long", action="store_true", help="run what takes long, too")
     parser.addoption("--kills", type=int, help="how often the kill tests kill")
     parser.addoption("--kill-seed", type=int, help="play a kill test again that printed this seed")
     parser.addoption("--cuts", type=int, default=8, help="how often tests have the power go")
@@ -19,6 +23,21 @@ def pytest_configure() -> None:
     """A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Five minutes are enough for what everybody runs; CI runs all."""
+    if config.getoption("long") or everything_is_to_run():
+        return
+    for item in items:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason="takes long: --long runs it, and CI does"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a processor: half of a test's time is waiting."""
+    return min(2 * len(os.sched_getaffinity(0)), 8)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from npmmirror.testing.remote import RemoteUpstream
 from tests.cli.conftest import Program, Result
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def upstream() -> Iterator[RemoteUpstream]:

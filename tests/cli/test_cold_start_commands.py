@@ -10,6 +10,8 @@ from npmmirror.daemon.lock import DirectoryLock
 from npmmirror.testing.remote import RemoteUpstream
 from tests.cli.conftest import Program, Result
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def upstream() -> Iterator[RemoteUpstream]:

@@ -12,6 +12,8 @@ from npmmirror.cli.completion import mend_words
 from npmmirror.testing.remote import RemoteUpstream
 from tests.cli.conftest import Program
 
+pytestmark = pytest.mark.long
+
 VARIABLE = "_NPMMIRROR_COMPLETE"
 
 

@@ -15,6 +15,8 @@ from npmmirror.daemon.mirror import Source
 from npmmirror.pipeline.sync import wishes
 from npmmirror.testing import ScriptedUpstream
 
+pytestmark = pytest.mark.long
+
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 

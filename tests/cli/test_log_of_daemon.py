@@ -20,6 +20,8 @@ import pytest
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill.daemon_process import MirrorDaemon
 
+pytestmark = pytest.mark.long
+
 PACKAGES = 24
 EVIL = "evil\x1b[31m\n"
 STAGES = ["downloaded_in_local", "moved_to_remote", "added_to_db", "mirrored"]

@@ -16,7 +16,7 @@ from npmmirror.testing.faults import Status
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.derived import derived, differences
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 def attested(*versions: str, name: str = "@s/a") -> ScriptedUpstream:

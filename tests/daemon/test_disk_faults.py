@@ -15,7 +15,7 @@ from npmmirror.buffer.sqlite import SqliteBuffer
 from npmmirror.index import FeedNotes, IndexReader, IndexUnavailableError, IndexWriter
 from tests.daemon.conftest import FastClock, HastyClock, Open, RunningMirror
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 ROUNDS = 3
 

@@ -25,7 +25,7 @@ from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.derived import derived, differences
 from tests.kill import endstate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SECRET = "mallory-of-mallorca"
 NAME = "victim"

@@ -20,7 +20,7 @@ from npmmirror.testing.asked import Asked
 from npmmirror.testing.faults import Fault
 from tests.daemon.conftest import PATIENCE, FastClock, Open, RunningMirror
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 PACKAGES = 30
 

@@ -34,6 +34,8 @@ from tests.daemon.test_rebuilt_histories import (
     begin,
 )
 
+pytestmark = pytest.mark.long
+
 MICROSECOND = timedelta(microseconds=1)
 
 Key = tuple[When, str]

@@ -30,7 +30,7 @@ from tests.daemon.derived import derived, differences
 from tests.daemon.test_following import assert_files_match, held
 from tests.daemon.test_policy import dropped
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 KILLS = [
     "retire.noted",

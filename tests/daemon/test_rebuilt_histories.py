@@ -29,6 +29,8 @@ from npmmirror.testing.registry import ScriptedRegistry
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.derived import derived, differences
 
+pytestmark = pytest.mark.long
+
 NAMES = ("a", "@b/c", "d")
 SECTIONS: dict[str, dict[str, Any]] = {
     "follow": {"poll_seconds": 0.01, "page_rows": 4},

@@ -32,7 +32,7 @@ from tests.daemon.reindexed import (
 )
 from tests.kill import endstate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 LIVES = [

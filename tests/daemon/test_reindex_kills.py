@@ -12,7 +12,7 @@ from tests.daemon.derived import differences
 from tests.daemon.reindexed import SMALL, rebuilt, records, small, tables
 from tests.kill import endstate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])

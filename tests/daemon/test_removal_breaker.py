@@ -30,7 +30,7 @@ from tests.daemon.test_removals import (
     removed,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def test_hundreds_that_vanish_at_once_trip_the_breaker(mirror: Open) -> None:

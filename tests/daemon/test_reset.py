@@ -17,7 +17,7 @@ from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
 from tests.daemon.derived import derived, differences
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def agreed(_plan: Plan) -> bool:

@@ -19,7 +19,7 @@ from npmmirror.testing.remote import RemoteUpstream
 from tests.kill import endstate
 from tests.machine import missing
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(300), pytest.mark.long]
 
 PATIENCE = 60
 PACKAGES = 40

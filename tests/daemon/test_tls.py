@@ -13,6 +13,8 @@ from tests.daemon.tls_front import TlsFront
 from tests.disks.daemon import DiskDaemon
 from tests.kill.trial import settled
 
+pytestmark = pytest.mark.long
+
 Context = Callable[[trustme.CA], ssl.SSLContext]
 
 

@@ -18,6 +18,8 @@ from npmmirror.cli.shapes import SHAPES, schema
 from npmmirror.testing.remote import RemoteUpstream
 from tests.kill.daemon_process import MirrorDaemon
 
+pytestmark = pytest.mark.long
+
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCUMENTS / "commands.md").read_text(encoding="utf-8")
 

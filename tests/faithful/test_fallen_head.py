@@ -7,7 +7,7 @@ import pytest
 from npmmirror.testing import faults
 from tests.daemon.conftest import Open, RunningMirror
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SOON: dict[str, Any] = {"head_fall_minutes": 0.005}
 """A head that lies below the cursor for 0.3 seconds is believed."""

@@ -11,7 +11,7 @@ from tests.kill import endstate
 from tests.kill.daemon_process import MirrorDaemon
 from tests.kill.trial import settled
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(120), pytest.mark.long]
 
 SOON = {"FOLLOW__OVERLAP_EVERY_MINUTES": "0.002", "FOLLOW__HEAD_FALL_MINUTES": "0.005"}
 LATE = 5

@@ -13,7 +13,7 @@ from npmmirror.testing.remote import RemoteUpstream
 from tests.daemon.conftest import Open, RunningMirror
 from tests.kill.daemon_process import DEADLINE_SECONDS, MirrorDaemon
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SOON: dict[str, Any] = {"stall_minutes": 0.005, "stall_restarts": 0}
 """A feed that stands still for 0.3 seconds is stalled; the daemon never gives up."""

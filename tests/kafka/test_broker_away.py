@@ -25,7 +25,7 @@ from tests.daemon.conftest import RunningMirror, opener
 from tests.kafka.broker import Broker, free_ports
 from tests.kafka.proxy import Proxy
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.timeout(400), pytest.mark.long]
 
 PAGE_ROWS = 5
 WORKERS = 4

@@ -19,7 +19,7 @@ from tests.kill.pair import Pair
 from tests.kill.places import kill_at
 from tests.kill.trial import settled, sound
 
-pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400), pytest.mark.long]
 
 SECONDS = 120
 

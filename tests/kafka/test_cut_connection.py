@@ -13,7 +13,7 @@ from tests.kill import endstate
 from tests.kill.pair import Pair
 from tests.kill.trial import settled, sound
 
-pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400), pytest.mark.long]
 
 CUTS = 4
 

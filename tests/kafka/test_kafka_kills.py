@@ -10,7 +10,7 @@ from tests.kill import endstate
 from tests.kill.test_kill import Killer, mirrored, undisturbed
 from tests.kill.trial import settled
 
-pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(7200), pytest.mark.long]
 
 KILLS = 25
 

@@ -8,7 +8,7 @@ from tests.kafka.conftest import settings
 from tests.kill.pair import Pair
 from tests.kill.places import kill_at
 
-pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.kill, pytest.mark.timeout(400), pytest.mark.long]
 
 
 def test_the_backend_is_changed_with_changes_pending(

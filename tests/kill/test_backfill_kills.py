@@ -21,7 +21,7 @@ from tests.kill import endstate
 from tests.kill.daemon_process import MirrorDaemon
 from tests.kill.trial import sound
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(120), pytest.mark.long]
 
 PACKAGES = 30
 SMALL = """

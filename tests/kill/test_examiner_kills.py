@@ -12,7 +12,7 @@ import pytest
 from npmmirror.pipeline import examining
 from tests.kill.pair import Pair
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(300), pytest.mark.long]
 
 STEPS = 3
 

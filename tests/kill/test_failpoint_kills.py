@@ -10,7 +10,7 @@ from tests.kill.pair import LIVING, SETTINGS, Pair
 from tests.kill.places import ALWAYS, FIRST_START, ONCE, kill_at
 from tests.kill.trial import settled
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(120), pytest.mark.long]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,10 @@ def requests(upstream: RemoteUpstream) -> int:
     return number
 
 
-@pytest.mark.parametrize("stormy", [False, True], ids=["calm", "stormy"])
+@pytest.mark.parametrize(
+    "stormy",
+    [pytest.param(False, id="calm"), pytest.param(True, id="stormy", marks=pytest.mark.long)],
+)
 def test_killed_run_ends_as_an_undisturbed_one(
     tmp_path: Path, kills: int, kill_seed: int, capsys: pytest.CaptureFixture[str], *, stormy: bool
 ) -> None:

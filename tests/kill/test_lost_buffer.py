@@ -9,7 +9,7 @@ import pytest
 from tests.kill.pair import Pair
 from tests.kill.places import kill_at
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(120), pytest.mark.long]
 
 
 def files(data_dir: Path) -> list[Path]:

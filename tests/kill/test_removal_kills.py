@@ -14,6 +14,8 @@ from npmmirror.testing.remote import RemoteUpstream
 from tests.kill import endstate
 from tests.kill.daemon_process import DEADLINE_SECONDS, MirrorDaemon
 
+pytestmark = pytest.mark.long
+
 NAMES = [f"package-{number}" for number in (0, 1, 2, 4, 5, 6)]
 
 

@@ -24,7 +24,7 @@ TURNING_POINTS = (*SYNCS, "rename", "unlink", "mkdir", "ftruncate", "openat")
 SHARES = (0.0, 0.0, 0.2, 0.5, 0.8, 1.0)
 """How much of what was not synced is kept: nothing in a third of the images."""
 
-pytestmark = [pytest.mark.strace, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.strace, pytest.mark.timeout(3600), pytest.mark.long]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tests.power.traced import Run, Traced
 TAIL = re.compile(rb'\[(\d+), "([^"\x00]+)", "([0-9]+-[0-9a-f]+)"\]')
 """The tail of a page in its receipt: the last row's seq, id and rev."""
 
-pytestmark = [pytest.mark.strace, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.strace, pytest.mark.timeout(120), pytest.mark.long]
 
 
 class Order:

@@ -21,7 +21,7 @@ from npmmirror.testing.history import History
 from tests.daemon.conftest import opener
 from tests.server.chain import SECTIONS, Chain, SecondMirror, chain, free_port
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 @pytest.mark.parametrize("without_revs", [False, True])

@@ -18,7 +18,7 @@ from npmmirror.server.opening import open_resources
 from npmmirror.testing.history import History
 from tests.server.conftest import Answer, Serve, Served
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 STEPS = 8
 SECTIONS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from tests.daemon.conftest import HastyClock, Open, RunningMirror
 from tests.kill.daemon_process import MirrorDaemon
 from tests.service.played_systemd import PlayedSystemd, Told
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 LIMIT_SECONDS = 1.0
 

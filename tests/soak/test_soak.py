@@ -8,6 +8,8 @@ import pytest
 
 from tests.machine import missing
 
+pytestmark = pytest.mark.long
+
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 WORDS = ("--minutes", "0.1", "--seed", "1", "--disks", "no")
 
