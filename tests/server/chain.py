@@ -3,7 +3,7 @@
 import socket
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,17 @@ def free_port() -> int:
 
 
 def held(data_dir: Path) -> Held:
-    """What a mirror has, read from its files."""
+    """What a mirror has, read from its files; nothing where its first start was cut short."""
     found: Held = {}
     if not (data_dir / "index.db").exists():
         return {}
     address = f"{(data_dir / 'index.db').as_uri()}?mode=ro"
-    with CaptureReader(data_dir / "captures") as captures:
-        index = sqlite3.connect(address, uri=True)
+    with (
+        CaptureReader(data_dir / "captures") as captures,
+        closing(sqlite3.connect(address, uri=True)) as index,
+    ):
+        if not index.execute("SELECT 1 FROM sqlite_master WHERE name = 'packages'").fetchone():
+            return {}
         for name, state, segment, offset, number in index.execute(_PACKAGES).fetchall():
             document = captures.document(Location(segment, offset))
             files = {
@@ -59,7 +63,6 @@ def held(data_dir: Path) -> Held:
                 for version, path in index.execute(_FILES, (number,)).fetchall()
             }
             found[name] = state, document, files
-        index.close()
     return found
 
 

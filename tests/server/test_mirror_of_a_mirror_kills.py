@@ -15,7 +15,7 @@ from tests.kill.endstate import leftovers, read
 from tests.kill.trial import unreadable
 from tests.server.chain import Held, differences, free_port, held
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(180), pytest.mark.long]
 
 KILLS = 6
 ALL = {"POLICY__TARBALLS": "all"}

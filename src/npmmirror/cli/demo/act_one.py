@@ -187,7 +187,7 @@ class _Act:
         self._upstream.do("live")
         began = time.monotonic()
         self._watch(lambda *_: time.monotonic() - began >= REFUSAL_SECONDS)
-        refused = self._upstream.do("played")["status"]
+        refused = self._upstream.do("played")["* status"]
         self._upstream.do("heal")
         began = time.monotonic()
         self._watch(lambda report, _: self._is_finished(report))
