@@ -186,6 +186,15 @@ def test_attestations_that_were_not_asked_for_are_due_at_once(
     assert found == [("1.0.0", ATTESTATION, now, 0), ("2.0.0", "server_error", later, 1)]
 
 
+def test_attestations_outlast_a_backfill_that_is_given_up(leftovers: Leftovers) -> None:
+    """It takes its rows back, but the tarball is held by now."""
+    rows = {item: replace(row(item), origin=BACKFILL) for item in (PACKUMENT, "1.0.0")}
+    bundles = [MissedBundle("1.0.0", FAULT), MissedBundle("2.0.0", FAULT)]
+    job = Job("left-pad", work=rows)
+    work = leftovers.work(job, look(Mirrored()), [], [], settled=True, bundles=bundles)
+    assert [(one.item, one.origin) for one in work.put] == [("1.0.0", ""), ("2.0.0", "")]
+
+
 @pytest.mark.parametrize("reason", [NOT_FOUND, HELD])
 @pytest.mark.parametrize(("deleted", "doubt"), [(False, STALE), (True, STILL_THERE)])
 def test_a_document_that_is_there_has_answers_counted_anew(

@@ -143,7 +143,9 @@ class Leftovers:
     def _bundle_row(self, job: Job, missed: MissedBundle) -> WorkItem:
         """The row of a held version whose attestations are still to be had."""
         if missed.failed is not None:
-            return self._tarball_row(job, missed.version, missed.failed)
+            row = self._tarball_row(job, missed.version, missed.failed)
+            # The tarball is held: who gives up what brought it does not give up these.
+            return row if row.origin == FORCED else replace(row, origin="")
         now = self.schedule.now()
         return WorkItem(job.package, missed.version, ATTESTATION, now, since=now)
 
