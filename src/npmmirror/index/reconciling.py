@@ -117,10 +117,11 @@ class Listing:
     async def begin(cls, path: Path, index: Path) -> Self:
         """An empty one in a new file, to be held against an index."""
         _remove(path)
-        database = await Database.open(path, KIND, cache_bytes=CACHE_BYTES, lazy=True)
-        async with database.bare() as now:
-            await now.script(_SCHEMA)
-        return cls(database, path, index)
+        try:
+            return cls(await _made(path), path, index)
+        except BaseException:
+            _remove(path)
+            raise
 
     async def __aenter__(self) -> Self:
         """The listing itself."""
@@ -208,6 +209,17 @@ class Listing:
         async with self._database.moment() as now:
             rows = await now.rows("SELECT what, waits, count(*) FROM found GROUP BY 1, 2")
         return {(what, waits == 1): count for what, waits, count in rows}
+
+
+async def _made(path: Path) -> Database:
+    database = await Database.open(path, KIND, cache_bytes=CACHE_BYTES, lazy=True)
+    try:
+        async with database.bare() as now:
+            await now.script(_SCHEMA)
+    except BaseException:
+        await database.close()
+        raise
+    return database
 
 
 def _remove(path: Path) -> None:
